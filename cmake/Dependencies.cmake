@@ -1,0 +1,12 @@
+# Everything here is a Debian package; scripts/install-deps installs it, docs/adr/ has the reasons.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+if(SQLITE_S3_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()

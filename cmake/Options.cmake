@@ -1,0 +1,24 @@
+# Warnings and sanitizers as one INTERFACE target, so that nothing is global and users of the
+# installed library inherit none of it. -Werror comes from the presets only.
+option(SQLITE_S3_WERROR "warnings are errors" OFF)
+set(SQLITE_S3_SANITIZE "" CACHE STRING "comma-separated list for -fsanitize=")
+option(SQLITE_S3_COVERAGE "instrument for gcov" OFF)
+
+add_library(project_options INTERFACE)
+target_include_directories(project_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(project_options INTERFACE
+  -Wall -Wextra -Wpedantic
+  -Wshadow                # a shadowed status is a lost error
+  -Wconversion            # sizes from hostile input must not be cut silently
+  -Wsign-conversion
+  -fvisibility=hidden     # the library lives in somebody else's process
+  $<$<COMPILE_LANGUAGE:CXX>:-Wold-style-cast -Wnon-virtual-dtor -fvisibility-inlines-hidden>
+  $<$<BOOL:${SQLITE_S3_WERROR}>:-Werror>)
+if(SQLITE_S3_SANITIZE)
+  target_compile_options(project_options INTERFACE -fsanitize=${SQLITE_S3_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(project_options INTERFACE -fsanitize=${SQLITE_S3_SANITIZE})
+endif()
+if(SQLITE_S3_COVERAGE)
+  target_compile_options(project_options INTERFACE --coverage)
+  target_link_options(project_options INTERFACE --coverage)
+endif()
