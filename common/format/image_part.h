@@ -1,0 +1,63 @@
+#pragma once
+// A part of an image: independently compressed zstd frames, then a frame index, then a footer, so
+// that parts travel and decode in parallel and a page can be read by one range GET.
+//
+// A frame holds 1..kImageFrameBytes/page_size pages whose numbers are strictly ascending, given in
+// the index as runs (first page, count). Most frames are one run; frames of pages that were set
+// aside because they changed before the copy reached them ("early" pages) have several. Over the
+// whole image each page 1..page_count but the lock-byte page occurs exactly once; parts and frames
+// come in no particular order of page numbers.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "common/base/bytes.h"
+#include "common/base/ids.h"
+#include "common/base/status.h"
+
+namespace sqlite_s3 {
+
+inline constexpr uint32_t kImageFrameBytes = 256 << 10;
+inline constexpr uint64_t kMaxImagePartBytes = uint64_t{128} << 20;
+constexpr uint32_t PagesPerImageFrame(uint32_t page_size) { return kImageFrameBytes / page_size; }
+
+struct PageRun {
+  PageNumber first = 0;
+  uint32_t count = 0;
+  bool operator==(const PageRun&) const = default;
+};
+
+class ImagePartBuilder {
+ public:
+  ImagePartBuilder(uint32_t page_size, int zstd_level);
+  ~ImagePartBuilder();
+  ImagePartBuilder(const ImagePartBuilder&) = delete;
+  ImagePartBuilder& operator=(const ImagePartBuilder&) = delete;
+  // `pages` ascending; `content` their pages, concatenated.
+  Status AddFrame(std::span<const PageNumber> pages, ByteSpan content);
+  size_t size_bytes() const;
+  uint32_t page_count() const;
+  Bytes Finish();  // and is empty again, ready for the next part
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct ImageFrame {
+  uint64_t offset = 0;  // in the part
+  uint32_t size_bytes = 0;
+  std::vector<PageRun> runs;
+  uint32_t page_count = 0;
+};
+
+// Reads the index of a whole part. kCorruption naming `key`.
+Result<std::vector<ImageFrame>> ParseImagePart(ByteSpan part, uint32_t page_size, std::string_view key);
+// Fills `out` (page_count x page_size bytes) with the frame's pages in run order. Thread-safe.
+Status DecodeImageFrame(ByteSpan part, const ImageFrame& frame, uint32_t page_size,
+                        std::span<uint8_t> out, std::string_view key);
+
+}  // namespace sqlite_s3

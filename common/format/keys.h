@@ -1,0 +1,45 @@
+#pragma once
+// The one file that spells and parses object keys, relative to the replica's root.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/ids.h"
+#include "common/base/status.h"
+
+namespace sqlite_s3::keys {
+
+std::string Replica();                                    // replica.json
+std::string TimelineFile(TimelineId timeline);            // timelines/{tl:08x}.json
+std::string TimelinesPrefix();                            // timelines/
+std::string LogPrefix(TimelineId timeline);               // {tl:08x}/log/
+std::string LogSegment(TimelineId timeline, Txid first);  // {tl:08x}/log/{first:016x}.seg
+std::string PartPrefix(TimelineId timeline);
+std::string Part(TimelineId timeline, uint64_t nonce, uint32_t number);  // {tl}/part/{nonce:016x}-{n:08x}
+std::string Rollup(TimelineId timeline, Txid first, Txid last);  // {tl}/rollup/{first}-{last}.seg
+std::string RollupPrefix(TimelineId timeline);
+std::string ImagesPrefix(TimelineId timeline);            // {tl:08x}/image/
+std::string ImagePrefix(TimelineId timeline, Txid txid);  // {tl:08x}/image/{txid:016x}/
+std::string ImageManifest(TimelineId timeline, Txid txid);               // .../manifest.json
+std::string ImagePart(TimelineId timeline, Txid txid, uint64_t nonce, uint32_t number);
+                                                          // .../{nonce:016x}-{n:08x}.part
+std::string ImageHashes(TimelineId timeline, Txid txid, uint64_t nonce);  // .../{nonce:016x}.hashes
+std::string MarksPrefix();                                // marks/
+std::string Mark(std::string_view name);                  // marks/{name}.json
+
+// A mark's name: 1..100 of [A-Za-z0-9._-], not starting with '.'. kInvalidArgument otherwise.
+Status ValidateMarkName(std::string_view name);
+
+// Parsers take exactly what the functions above print, else nothing.
+std::optional<TimelineId> ParseTimelineFile(std::string_view key);
+struct LogKey { TimelineId timeline; Txid first; };
+std::optional<LogKey> ParseLogSegment(std::string_view key);
+struct RollupKey { TimelineId timeline; Txid first; Txid last; };
+std::optional<RollupKey> ParseRollup(std::string_view key);
+struct ImageKey { TimelineId timeline; Txid txid; };
+std::optional<ImageKey> ParseImageManifest(std::string_view key);
+std::optional<std::string> ParseMark(std::string_view key);
+
+}  // namespace sqlite_s3::keys

@@ -1,0 +1,83 @@
+#pragma once
+// ObjectStore: the contract that every driver keeps (directory, memory, S3). It knows keys and
+// bytes, nothing of segments.
+//
+// Keys are relative to the replica's root: '/'-separated segments of [A-Za-z0-9._-], no empty
+// segment, not "." or "..", at most 900 bytes in all; anything else is kInvalidArgument.
+// All methods may be called from several threads at once.
+//
+// Errors, the same for every driver: kNotFound, kAlreadyExists (PutIfAbsent lost), kUnavailable (may
+// work if retried: only RetryingStore retries), kPermissionDenied, kResourceExhausted (store full),
+// kInvalidArgument, kCorruption (the store's answer is not what it can be), kDeadlineExceeded,
+// kCancelled. After an error of a write the object may be absent, the old one or the new one, but
+// never a part of one.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/bytes.h"
+#include "common/base/status.h"
+
+namespace sqlite_s3 {
+
+struct PutResult {
+  // The store's own clock when it took the object, microseconds since 1970 UTC; absent when the
+  // store does not say. Drives the check for a paused machine (docs/FORMAT.md, the log is the lock).
+  std::optional<int64_t> store_time_us;
+};
+
+struct ObjectInfo {
+  std::string key;
+  uint64_t size_bytes = 0;
+  int64_t modified_us = 0;  // by the store's clock
+};
+
+// [offset, offset + length); a range that goes past the end yields what there is; one that starts at
+// or past the end yields nothing.
+struct ByteRange {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+
+class ObjectStore {
+ public:
+  virtual ~ObjectStore() = default;
+
+  // For messages and status: the URL without credentials.
+  virtual std::string Describe() const = 0;
+  // Whether PutIfAbsent is atomic here. False switches fencing off, loudly.
+  virtual bool SupportsConditionalPut() const = 0;
+
+  // After OK the object is durable and complete, replacing what was there.
+  virtual Result<PutResult> Put(std::string_view key, ByteSpan body) = 0;
+  // After OK the object is durable and complete, and this call created it. kAlreadyExists: something
+  // is there (perhaps from an earlier try of ours whose answer was lost: read it and compare).
+  virtual Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) = 0;
+  // The whole object, or `range` of it. kResourceExhausted when more than max_bytes would be
+  // returned: nothing unbounded is allocated for a hostile object.
+  virtual Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
+                            std::optional<ByteRange> range = std::nullopt) = 0;
+  virtual Result<ObjectInfo> Head(std::string_view key) = 0;
+  // Up to max_keys (1..1000) objects whose keys start with `prefix` and are greater than
+  // `start_after`, in ascending byte order. Fewer than max_keys does not mean the end; an empty page
+  // does. `prefix` may end anywhere in a key; an empty prefix lists everything.
+  virtual Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
+                                               int max_keys) = 0;
+  // OK also when there is nothing.
+  virtual Status Delete(std::string_view key) = 0;
+};
+
+// kInvalidArgument unless `key` is as said above.
+Status ValidateObjectKey(std::string_view key);
+
+// Every object under `prefix` after `start_after`, page by page; kCorruption if the store's order is
+// not ascending (a driver or server that would make us miss objects).
+Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
+                                        std::string_view start_after = {});
+
+}  // namespace sqlite_s3
