@@ -1,0 +1,128 @@
+#pragma once
+// Engine: ships one database to one replica. The library and the sidecar drive the same engine; they
+// differ in what rings the doorbell. docs/ARCHITECTURE.md has the picture, docs/adr/ the reasons.
+//
+// Threads: every public method may be called from any thread, except where said. OnCommit is called
+// from SQLite's wal hook, in the committing thread, and never fails the commit.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "common/config/options.h"
+#include "common/store/object_store.h"
+
+namespace sqlite_s3 {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+// Called from any thread, with our locks held: must not call back into the engine.
+using LogCallback = std::function<void(LogLevel, const std::string& message)>;
+
+struct EngineConfig {
+  std::string database_path;  // absolute, as SQLite names it (sqlite3_db_filename)
+  std::string vfs;            // the host connection's VFS; empty = default
+  ShipOptions options;
+  uint32_t checkpoint_pages = 1000;  // resolved: options.checkpoint_pages or the connection's setting
+  std::shared_ptr<ObjectStore> store;
+  const Clock* clock = &Clock::Real();
+  LogCallback log;
+};
+
+enum class EngineState {
+  kStarting,   // reading the replica, comparing the database with it
+  kShipping,   // all is well
+  kStoreAway,  // the last try failed; spooling
+  kStandby,    // another process of this machine ships; we wait for durability through it
+  kFenced,     // another writer has the timeline: stopped until told
+  kFailed,     // stopped by an error that needs somebody; last_error says which
+  kStopped,
+};
+const char* EngineStateName(EngineState state);
+
+// The status record: s3_status() and, later, `status --json`.
+struct EngineStatus {
+  EngineState state = EngineState::kStopped;
+  std::string database;
+  std::string replica;      // without credentials
+  uint32_t timeline = 0;
+  Txid txid;                // last captured
+  Txid shipped_txid;        // last acknowledged by the store
+  int64_t lag_ms = 0;       // age of the oldest commit not yet acknowledged; 0 = none
+  uint64_t lag_commits = 0;
+  uint64_t bytes_shipped = 0;    // since start, all objects
+  uint64_t bytes_captured = 0;   // frames read from the WAL, since start
+  uint64_t wal_frames = 0;       // now
+  uint64_t spool_bytes = 0;
+  uint64_t segments = 0;         // acknowledged since start
+  uint64_t images = 0;
+  Txid image_txid;               // of the newest complete image we know
+  bool image_running = false;
+  uint64_t requests = 0;         // to the store since start
+  uint64_t merged_commits = 0;   // commits that share a restore point because of overload
+  uint64_t resyncs = 0;
+  uint64_t salvaged_commits = 0; // commits whose frames failed SQLite's checksum (see wal_capture.h)
+  uint64_t checkpoints = 0;
+  uint64_t wal_resets = 0;
+  uint64_t commit_timeouts = 0;  // durable commits that returned before they were acknowledged
+  bool hook_displaced = false;
+  bool sqlite_wal_reset_bug = false;  // the SQLite in use is affected
+  std::string sqlite_version;
+  std::string last_error;
+};
+// JSON object, one line; txid and shipped_txid as 16-digit hex strings.
+std::string FormatStatusJson(const EngineStatus& status);
+
+class Engine {
+ public:
+  // Checks the database and the store, takes the pin, finds out whether we may append, and starts the
+  // threads; comparing the whole database with the replica goes on in the background (kStarting).
+  // Errors, with nothing changed anywhere: kFailedPrecondition (not a WAL database, in-memory,
+  // EXCLUSIVE, no shared memory, replica of another database, fenced, somebody else's replica),
+  // kUnavailable / kPermissionDenied (store), kUnimplemented (newer format).
+  static Result<std::shared_ptr<Engine>> Start(const EngineConfig& config);
+  virtual ~Engine() = default;
+
+  // From the wal hook: `frames` is SQLite's count. Hot path: two stores and no syscall, but for
+  // commits that reach the checkpoint threshold, and durable ones.
+  virtual void OnCommit(uint32_t frames) = 0;
+  // A connection was attached or is gone; the last one gone flushes (bounded by close_timeout) and
+  // stops the engine. Never blocks longer. DetachConnection returns true when the engine stopped.
+  virtual void AttachConnection() = 0;
+  virtual bool DetachConnection() = 0;
+  // The hook layer saw that our wal hook is not the one installed any more (or is again).
+  virtual void SetHookDisplaced(bool displaced) = 0;
+  // Commits seen by capture that no hook call announced, since the last call of OnCommit; > 0 for a
+  // while means displaced hook, blob writes, or another process.
+  virtual uint64_t UnannouncedCommits() const = 0;
+
+  // Captures up to now and waits until the store has it. *txid gets the last TXID covered.
+  // kDeadlineExceeded after `timeout`; kAborted when fenced; kCancelled when stopping.
+  virtual Status Sync(std::chrono::milliseconds timeout, Txid* txid) = 0;
+  // Waits until `txid` is acknowledged; does not force a capture. kInvalidArgument for a TXID beyond
+  // the last captured one.
+  virtual Status Wait(Txid txid, std::chrono::milliseconds timeout) = 0;
+  // Names the last commit made before the call, once the store has it.
+  virtual Result<Txid> Mark(const std::string& name, std::chrono::milliseconds timeout) = 0;
+  // Ships an image of the current state, waits for it.
+  virtual Result<Txid> MakeImage(std::chrono::milliseconds timeout) = 0;
+  // `force_capture`: every commit made before the call is in `txid`.
+  virtual EngineStatus GetStatus(bool force_capture) = 0;
+  // Flushes within the timeout, then closes everything. Idempotent. kDeadlineExceeded when something
+  // was left in the spool; it is shipped at the next start.
+  virtual Status Stop(std::chrono::milliseconds timeout) = 0;
+
+  // Around fork(2), in this order, from pthread_atfork handlers. Prepare leaves no SQLite connection,
+  // no lock and no thread inside SQLite; the parent goes on as after a restart; the child's engine is
+  // dead (kStopped) and touches nothing.
+  virtual void PrepareFork() = 0;
+  virtual void ParentAfterFork() = 0;
+  virtual void ChildAfterFork() = 0;
+};
+
+}  // namespace sqlite_s3

@@ -1,0 +1,78 @@
+#pragma once
+// One validated struct from three spellings of one grammar: a replica URL's query, key=value pairs
+// (s3_start's second argument, the C API's options string), and later a TOML table. An unknown or
+// malformed key is kInvalidArgument naming it, its value, and what is allowed; nothing is ignored.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+
+namespace sqlite_s3 {
+
+enum class Durability { kAsync, kCommit };
+// What to do when the store is away and the spool is full.
+enum class WhenFull {
+  kGrowWal,  // stop checkpointing: the WAL grows until the store is back
+  kResync,   // let go of the history: checkpoint, and ship the difference as one commit later
+  kBlock,    // hold commits (at most commit_timeout each) until there is room
+};
+// What to do when the replica is not plainly ours to append to (docs/OPERATIONS.md, ownership).
+enum class OnConflict { kRefuse, kTakeOver, kFork };
+
+struct ShipOptions {
+  std::chrono::milliseconds interval{1000};         // interval=1s; 0 = as soon as the last upload is done
+  Durability durability = Durability::kAsync;       // durability=async|commit
+  std::chrono::milliseconds commit_timeout{30'000};  // commit_timeout=30s; longest wait of one commit
+  std::chrono::milliseconds close_timeout{5'000};   // close_timeout=5s; bound of the flush at close
+  uint32_t checkpoint_pages = 0;                    // checkpoint=1000; 0 = the connection's own setting
+  uint64_t segment_bytes = 4 << 20;                 // segment_size=4MiB; cut at this size
+  uint64_t memory_bytes = 24 << 20;                 // memory=24MiB; captured pages waiting for encoding
+  uint64_t spool_bytes = uint64_t{1} << 30;         // spool=1GiB; encoded segments waiting for the store
+  WhenFull when_full = WhenFull::kGrowWal;          // when_full=grow-wal|resync|block
+  int compression_level = 3;                        // compression=1..19
+  int image_log_percent = 100;   // image_log_percent=100; an image when the log since the last one is
+                                 // larger than this share of it (and 1 MiB); 0 = never for size
+  std::chrono::milliseconds image_interval{24 * 3600 * 1000};  // image_interval=24h; 0 = never for age
+  std::string state_dir;         // state_dir=PATH; default "<db>-s3"
+  OnConflict on_conflict = OnConflict::kRefuse;     // on_conflict=refuse|take-over|fork
+  bool require_fencing = true;   // require_fencing=on|off; off: ship to a store without conditional put
+  bool attach_all = false;       // attach=all|this; every connection of the process to this database
+  bool operator==(const ShipOptions&) const = default;
+};
+
+// Where a replica is. scheme "file" (path), "s3" (bucket, prefix) or "memory" (name, tests only).
+struct ReplicaLocation {
+  std::string scheme;
+  std::string path;    // file: absolute directory, symlinks not resolved
+  std::string bucket;  // s3
+  std::string prefix;  // s3, without leading or trailing '/'
+  std::string name;    // memory
+  // store options (all of them for s3; none for file): endpoint, region, client, ...
+  std::string endpoint;
+  std::string region;
+  std::string client;
+};
+
+struct ReplicaConfig {
+  ReplicaLocation location;
+  ShipOptions ship;
+};
+
+// "file:///var/backups/app", "file:relative/dir" (made absolute against the working directory),
+// "s3://bucket/prefix?endpoint=...", "memory:name", a plain path that starts with '/' or './'.
+// Query keys are percent-decoded; `options` is "key=value" pairs separated by ',' ';' '&' or white
+// space and wins over the query. Errors never print values of keys that may hold secrets.
+Result<ReplicaConfig> ParseReplicaConfig(std::string_view url, std::string_view options = {});
+
+// "250ms", "1s", "5m", "2h", "7d", or a plain number of milliseconds; "64KiB", "4MiB", "1GiB", "10MB"
+// or plain bytes. kInvalidArgument naming the text.
+Result<std::chrono::milliseconds> ParseDuration(std::string_view text);
+Result<uint64_t> ParseByteSize(std::string_view text);
+
+// Every ship option as "key=value", one a line, defaults included: check-config and docs tests.
+std::string FormatShipOptions(const ShipOptions& options);
+
+}  // namespace sqlite_s3
