@@ -12,7 +12,7 @@
 
 namespace sqlite_s3 {
 
-enum class Durability { kAsync, kCommit };
+enum class CommitDurability { kAsync, kCommit };
 // What to do when the store is away and the spool is full.
 enum class WhenFull {
   kGrowWal,  // stop checkpointing: the WAL grows until the store is back
@@ -24,7 +24,7 @@ enum class OnConflict { kRefuse, kTakeOver, kFork };
 
 struct ShipOptions {
   std::chrono::milliseconds interval{1000};         // interval=1s; 0 = as soon as the last upload is done
-  Durability durability = Durability::kAsync;       // durability=async|commit
+  CommitDurability durability = CommitDurability::kAsync;       // durability=async|commit
   std::chrono::milliseconds commit_timeout{30'000};  // commit_timeout=30s; longest wait of one commit
   std::chrono::milliseconds close_timeout{5'000};   // close_timeout=5s; bound of the flush at close
   uint32_t checkpoint_pages = 0;                    // checkpoint=1000; 0 = the connection's own setting
