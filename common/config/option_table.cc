@@ -1,0 +1,310 @@
+#include "common/config/option_table.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "common/config/key_values.h"
+#include "common/config/units.h"
+#include "common/config/url.h"
+
+namespace sqlite_s3 {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int64_t kSecond = 1000;
+constexpr int64_t kHour = 3600 * kSecond;
+constexpr int64_t kDay = 24 * kHour;
+constexpr int64_t kKiB = 1024;
+constexpr int64_t kMiB = 1024 * kKiB;
+constexpr int64_t kGiB = 1024 * kMiB;
+constexpr int64_t kTiB = 1024 * kGiB;
+
+Status OutOfBounds(std::string_view value, const std::string& least, const std::string& most) {
+  return InvalidArgumentError(Quoted(value) + " is out of bounds, hint: " + least + " to " + most);
+}
+
+// --- Durations, sizes, numbers: a field of ShipOptions and its bounds
+
+template <auto Field, int64_t kLeast, int64_t kMost>
+Status ParseDurationOption(std::string_view value, ReplicaConfig& config) {
+  ASSIGN_OR_RETURN(const milliseconds parsed, ParseDuration(value));
+  if (parsed.count() < kLeast || parsed.count() > kMost) {
+    return OutOfBounds(value, FormatDuration(milliseconds(kLeast)),
+                       FormatDuration(milliseconds(kMost)));
+  }
+  config.ship.*Field = parsed;
+  return Status::Ok();
+}
+template <auto Field>
+std::string FormatDurationOption(const ReplicaConfig& config) {
+  return FormatDuration(config.ship.*Field);
+}
+
+template <auto Field, int64_t kLeast, int64_t kMost>
+Status ParseSizeOption(std::string_view value, ReplicaConfig& config) {
+  ASSIGN_OR_RETURN(const uint64_t parsed, ParseByteSize(value));
+  if (parsed < uint64_t{kLeast} || parsed > uint64_t{kMost}) {
+    return OutOfBounds(value, FormatByteSize(kLeast), FormatByteSize(kMost));
+  }
+  config.ship.*Field = parsed;
+  return Status::Ok();
+}
+template <auto Field>
+std::string FormatSizeOption(const ReplicaConfig& config) {
+  return FormatByteSize(config.ship.*Field);
+}
+
+template <auto Field, int64_t kLeast, int64_t kMost>
+Status ParseNumberOption(std::string_view value, ReplicaConfig& config) {
+  int64_t parsed = 0;
+  const char* const last = value.data() + value.size();
+  const auto [end, error] = std::from_chars(value.data(), last, parsed);
+  if (end != last || error == std::errc::invalid_argument) {
+    return InvalidArgumentError(Quoted(value) + " is not a whole number");
+  }
+  if (error != std::errc() || parsed < kLeast || parsed > kMost) {
+    return OutOfBounds(value, std::to_string(kLeast), std::to_string(kMost));
+  }
+  using Number = std::remove_reference_t<decltype(config.ship.*Field)>;
+  config.ship.*Field = static_cast<Number>(parsed);
+  return Status::Ok();
+}
+template <auto Field>
+std::string FormatNumberOption(const ReplicaConfig& config) {
+  return std::to_string(config.ship.*Field);
+}
+
+// --- Words: a field and the words its values are written as
+
+template <typename T>
+struct Word {
+  std::string_view text;
+  T value;
+};
+constexpr std::array kDurabilityWords = {
+    Word<CommitDurability>{"async", CommitDurability::kAsync},
+    Word<CommitDurability>{"commit", CommitDurability::kCommit}};
+constexpr std::array kWhenFullWords = {Word<WhenFull>{"grow-wal", WhenFull::kGrowWal},
+                                       Word<WhenFull>{"resync", WhenFull::kResync},
+                                       Word<WhenFull>{"block", WhenFull::kBlock}};
+constexpr std::array kOnConflictWords = {Word<OnConflict>{"refuse", OnConflict::kRefuse},
+                                         Word<OnConflict>{"take-over", OnConflict::kTakeOver},
+                                         Word<OnConflict>{"fork", OnConflict::kFork}};
+constexpr std::array kSwitchWords = {Word<bool>{"on", true}, Word<bool>{"off", false}};
+constexpr std::array kAttachWords = {Word<bool>{"all", true}, Word<bool>{"this", false}};
+
+template <auto Field, const auto& kWords>
+Status ParseWordOption(std::string_view value, ReplicaConfig& config) {
+  std::string allowed;
+  for (const auto& word : kWords) {
+    if (word.text == value) {
+      config.ship.*Field = word.value;
+      return Status::Ok();
+    }
+    allowed += (allowed.empty() ? "" : ", ") + std::string(word.text);
+  }
+  return InvalidArgumentError(Quoted(value) + " is not one of " + allowed);
+}
+template <auto Field, const auto& kWords>
+std::string FormatWordOption(const ReplicaConfig& config) {
+  for (const auto& word : kWords) {
+    if (word.value == config.ship.*Field) {
+      return std::string(word.text);
+    }
+  }
+  return {};
+}
+
+// --- Text
+
+Status ParseStateDir(std::string_view value, ReplicaConfig& config) {
+  if (value.empty()) {
+    config.ship.state_dir.clear();
+    return Status::Ok();
+  }
+  ASSIGN_OR_RETURN(config.ship.state_dir, MakeAbsolutePath(value));
+  return Status::Ok();
+}
+
+// An endpoint may be written with user:password@ by mistake, so no message shows it.
+Status ParseEndpoint(std::string_view value, ReplicaConfig& config) {
+  std::string_view rest = value;
+  if (rest.starts_with("https://")) {
+    rest.remove_prefix(8);
+  } else if (rest.starts_with("http://")) {
+    rest.remove_prefix(7);
+  } else {
+    return InvalidArgumentError("not an endpoint, hint: https://host or http://host:port");
+  }
+  if (rest.ends_with('/')) {
+    rest.remove_suffix(1);
+  }
+  if (rest.find('@') != std::string_view::npos) {
+    return InvalidArgumentError(
+        "user and password do not belong into an endpoint, hint: credentials come from the "
+        "environment or a profile");
+  }
+  const auto host_character = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view(".-_:[]").find(c) != std::string_view::npos;
+  };
+  if (rest.empty() || !std::all_of(rest.begin(), rest.end(), host_character)) {
+    return InvalidArgumentError(
+        "not an endpoint, hint: a host and perhaps a port follow http:// or https://, nothing "
+        "else");
+  }
+  config.location.endpoint = value.substr(0, value.size() - (value.ends_with('/') ? 1 : 0));
+  return Status::Ok();
+}
+
+Status ParseRegion(std::string_view value, ReplicaConfig& config) {
+  const auto region_character = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  };
+  if (value.empty() || value.size() > 64 ||
+      !std::all_of(value.begin(), value.end(), region_character)) {
+    return InvalidArgumentError(Quoted(value) + " is not a region, hint: one like eu-central-1");
+  }
+  config.location.region = value;
+  return Status::Ok();
+}
+
+Status ParseClient(std::string_view value, ReplicaConfig& config) {
+  if (value != "libcurl" && value != "libs3") {
+    return InvalidArgumentError(Quoted(value) + " is not one of libcurl, libs3");
+  }
+  config.location.client = value;
+  return Status::Ok();
+}
+
+// --- The table
+
+using S = ShipOptions;
+constexpr OptionKind kShip = OptionKind::kShip;
+constexpr OptionKind kStore = OptionKind::kStore;
+
+constexpr OptionDescriptor kTable[] = {
+    {"interval", kShip, "duration, 0 to 1h",
+     "longest time a commit waits for its upload; 0 uploads as soon as the last upload is done",
+     ParseDurationOption<&S::interval, 0, kHour>, FormatDurationOption<&S::interval>},
+    {"durability", kShip, "async, commit",
+     "commit: a commit returns when the replica has it, or after commit_timeout",
+     ParseWordOption<&S::durability, kDurabilityWords>,
+     FormatWordOption<&S::durability, kDurabilityWords>},
+    {"commit_timeout", kShip, "duration, 1ms to 1h", "longest wait of one commit",
+     ParseDurationOption<&S::commit_timeout, 1, kHour>, FormatDurationOption<&S::commit_timeout>},
+    {"close_timeout", kShip, "duration, 0 to 1h",
+     "longest flush when the last connection closes; what is left is shipped at the next start",
+     ParseDurationOption<&S::close_timeout, 0, kHour>, FormatDurationOption<&S::close_timeout>},
+    {"checkpoint", kShip, "number, 0 to 10000000",
+     "WAL pages at which the library checkpoints; 0 keeps the connection's own setting",
+     ParseNumberOption<&S::checkpoint_pages, 0, 10'000'000>,
+     FormatNumberOption<&S::checkpoint_pages>},
+    {"segment_size", kShip, "size, 4KiB to 128MiB", "a segment is cut at this size",
+     ParseSizeOption<&S::segment_bytes, 4 * kKiB, 128 * kMiB>, FormatSizeOption<&S::segment_bytes>},
+    {"memory", kShip, "size, 1MiB to 64GiB", "bound for captured pages that wait for encoding",
+     ParseSizeOption<&S::memory_bytes, kMiB, 64 * kGiB>, FormatSizeOption<&S::memory_bytes>},
+    {"spool", kShip, "size, 64KiB to 64TiB",
+     "bound for encoded segments that wait on disk for the store",
+     ParseSizeOption<&S::spool_bytes, 64 * kKiB, 64 * kTiB>, FormatSizeOption<&S::spool_bytes>},
+    {"when_full", kShip, "grow-wal, resync, block",
+     "store away and spool full: let the WAL grow; or give up the history in between and ship the "
+     "difference later; or hold each commit, at most commit_timeout",
+     ParseWordOption<&S::when_full, kWhenFullWords>,
+     FormatWordOption<&S::when_full, kWhenFullWords>},
+    {"compression", kShip, "number, 1 to 19", "zstd level",
+     ParseNumberOption<&S::compression_level, 1, 19>, FormatNumberOption<&S::compression_level>},
+    {"image_log_percent", kShip, "number, 0 to 10000",
+     "an image when the log since the last one is larger than this share of it; 0 never for size",
+     ParseNumberOption<&S::image_log_percent, 0, 10'000>,
+     FormatNumberOption<&S::image_log_percent>},
+    {"image_interval", kShip, "duration, 0 to 3650d",
+     "an image when the last one is older than this and something changed; 0 never for age",
+     ParseDurationOption<&S::image_interval, 0, 3650 * kDay>,
+     FormatDurationOption<&S::image_interval>},
+    {"state_dir", kShip, "path", "folder of the local state; empty means DATABASE-s3",
+     ParseStateDir, [](const ReplicaConfig& config) { return config.ship.state_dir; }},
+    {"on_conflict", kShip, "refuse, take-over, fork",
+     "what to do when the replica is not plainly ours to append to, see Ownership",
+     ParseWordOption<&S::on_conflict, kOnConflictWords>,
+     FormatWordOption<&S::on_conflict, kOnConflictWords>},
+    {"require_fencing", kShip, "on, off",
+     "off also ships to a store without conditional writes, where two writers are not kept apart",
+     ParseWordOption<&S::require_fencing, kSwitchWords>,
+     FormatWordOption<&S::require_fencing, kSwitchWords>},
+    {"attach", kShip, "all, this",
+     "all: every connection of the process to this database; this: the one that starts shipping",
+     ParseWordOption<&S::attach_all, kAttachWords>, FormatWordOption<&S::attach_all, kAttachWords>},
+    {"endpoint", kStore, "http(s)://host[:port]", "an S3 service other than AWS", ParseEndpoint,
+     [](const ReplicaConfig& config) { return config.location.endpoint; }},
+    {"region", kStore, "name", "the bucket's region", ParseRegion,
+     [](const ReplicaConfig& config) { return config.location.region; }},
+    {"client", kStore, "libcurl, libs3", "the S3 client; libs3 for endpoints that need it",
+     ParseClient, [](const ReplicaConfig& config) { return config.location.client; }},
+};
+
+// Optimal string alignment: one for an insertion, a deletion, a substitution, or two neighbours
+// swapped. Both texts are short: names of options, and what somebody wrote in place of one.
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> cost(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) {
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        cost[i][j] = i + j;
+        continue;
+      }
+      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1,
+                             cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return cost[a.size()][b.size()];
+}
+
+}  // namespace
+
+std::span<const OptionDescriptor> OptionTable() { return kTable; }
+
+const OptionDescriptor* FindOption(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kTable), std::end(kTable),
+                                   [&](const OptionDescriptor& o) { return o.name == name; });
+  return found == std::end(kTable) ? nullptr : found;
+}
+
+std::string_view NearestOption(std::string_view name) {
+  constexpr size_t kLongest = 32;  // also bounds the work for hostile input
+  if (name.empty() || name.size() > kLongest) {
+    return {};
+  }
+  std::string_view nearest;
+  size_t least = std::max<size_t>(1, std::min<size_t>(name.size() / 3, 3)) + 1;
+  for (const OptionDescriptor& option : kTable) {
+    const size_t distance = EditDistance(name, option.name);
+    if (distance < least) {
+      least = distance;
+      nearest = option.name;
+    }
+  }
+  return nearest;
+}
+
+std::string FormatOptionTable() {
+  const ReplicaConfig defaults;
+  std::string out;
+  for (const OptionDescriptor& option : kTable) {
+    const std::string value = option.format(defaults);
+    out += "| `" + std::string(option.name) + "` | " + std::string(option.values) + " | " +
+           (value.empty() ? std::string() : "`" + value + "`") + " | " + std::string(option.help) +
+           " |\n";
+  }
+  return out;
+}
+
+}  // namespace sqlite_s3
