@@ -28,7 +28,9 @@ struct EngineConfig {
   std::string database_path;  // absolute, as SQLite names it (sqlite3_db_filename)
   std::string vfs;            // the host connection's VFS; empty = default
   ShipOptions options;
-  uint32_t checkpoint_pages = 1000;  // resolved: options.checkpoint_pages or the connection's setting
+  // Resolved: options.checkpoint_pages, or the connection's own setting. 0: the application switched
+  // automatic checkpoints off, and makes its own.
+  uint32_t checkpoint_pages = 1000;
   std::shared_ptr<ObjectStore> store;
   const Clock* clock = &Clock::Real();
   LogCallback log;
@@ -97,6 +99,10 @@ class Engine {
   virtual bool DetachConnection() = 0;
   // The hook layer saw that our wal hook is not the one installed any more (or is again).
   virtual void SetHookDisplaced(bool displaced) = 0;
+  // The application set another threshold (PRAGMA wal_autocheckpoint=N) on an attached connection;
+  // means what EngineConfig.checkpoint_pages means, from the next commit on. The hook layer does not
+  // call it when options.checkpoint_pages is given, for that option wins.
+  virtual void SetCheckpointPages(uint32_t pages) { (void)pages; }
   // Commits seen by capture that no hook call announced, since the last call of OnCommit; > 0 for a
   // while means displaced hook, blob writes, or another process.
   virtual uint64_t UnannouncedCommits() const = 0;
