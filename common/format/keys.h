@@ -32,14 +32,21 @@ std::string Mark(std::string_view name);                  // marks/{name}.json
 // A mark's name: 1..100 of [A-Za-z0-9._-], not starting with '.'. kInvalidArgument otherwise.
 Status ValidateMarkName(std::string_view name);
 
-// Parsers take exactly what the functions above print, else nothing.
+// Parsers take exactly what the functions above print, else nothing; nothing also for timeline 0 and
+// TXID 0 (they mean "none") and for a roll-up that ends before it begins.
 std::optional<TimelineId> ParseTimelineFile(std::string_view key);
 struct LogKey { TimelineId timeline; Txid first; };
 std::optional<LogKey> ParseLogSegment(std::string_view key);
+struct PartKey { TimelineId timeline; uint64_t nonce; uint32_t number; };
+std::optional<PartKey> ParsePart(std::string_view key);
 struct RollupKey { TimelineId timeline; Txid first; Txid last; };
 std::optional<RollupKey> ParseRollup(std::string_view key);
 struct ImageKey { TimelineId timeline; Txid txid; };
 std::optional<ImageKey> ParseImageManifest(std::string_view key);
+// Of an image's other objects, for finding those that no manifest names. Hashes have number 0.
+struct ImageFileKey { TimelineId timeline; Txid txid; uint64_t nonce; uint32_t number; };
+std::optional<ImageFileKey> ParseImagePart(std::string_view key);
+std::optional<ImageFileKey> ParseImageHashes(std::string_view key);
 std::optional<std::string> ParseMark(std::string_view key);
 
 }  // namespace sqlite_s3::keys

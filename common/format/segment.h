@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,9 @@ struct WalPosition {
 };
 
 inline constexpr uint16_t kSegmentVersion = 1;
+inline constexpr uint32_t kMaxPageCount = 0xFFFFFFFE;  // SQLite's own limit (fileformat2, 1.3)
+inline constexpr uint32_t kMinPageSize = 512;
+inline constexpr uint32_t kMaxPageSize = 65536;
 enum class SegmentKind : uint8_t { kLog = 1, kRollup = 2 };
 
 // What a commit record says about itself.
@@ -50,7 +54,7 @@ struct PartRef {
 };
 
 struct CommitRecord {
-  int64_t time_us = 0;            // since 1970 UTC
+  int64_t time_us = 0;            // since 1970 UTC; 0..kMaxTimeMicros
   uint8_t flags = 0;              // CommitFlag bits
   uint32_t page_count = 0;        // database size after the commit, in pages; > 0
   uint32_t wal_frames = 0;        // frames it took in the WAL; 0 for origin and resync
@@ -73,7 +77,7 @@ struct SegmentHeader {
   uint32_t start_page_count = 0;    // state before the first commit
   uint64_t start_checksum = 0;
   WalPosition end;              // where the WAL stood after the last commit; frame 0 = unknown
-  uint32_t key_id = 0;          // 0 = not encrypted
+  uint32_t key_id = 0;          // 0 = not encrypted; at most 65535
   Txid last_txid() const { return {first_txid.value + commit_count - 1}; }
   bool operator==(const SegmentHeader&) const = default;
 };
@@ -125,6 +129,10 @@ class ChunkDecoder {
   std::unique_ptr<Impl> impl_;
 };
 
+// Whether `chunks` is exactly `count` whole chunks by their lengths; nothing is decoded. What lies in
+// a part object is checked with this and its chunk_count. kCorruption.
+Status CheckChunks(ByteSpan chunks, uint32_t count);
+
 // --- writing -------------------------------------------------------------------------------------
 // Collects commits and makes the object. One thread at a time.
 class SegmentBuilder {
@@ -134,7 +142,8 @@ class SegmentBuilder {
   // `chunks`: the page data as ChunkEncoder made it (ChunkCount(...) chunks); empty when the record
   // has parts or no pages. kInvalidArgument when the record breaks a rule of the format (unsorted
   // pages, page beyond page_count, lock-byte page, parts without the flag, ...): an illegal segment
-  // is never written.
+  // is never written. kResourceExhausted when the segment would pass kMaxSegmentBytes. The builder is
+  // unchanged after an error.
   Status Add(const CommitRecord& record, ByteSpan chunks);
   uint32_t commit_count() const;
   size_t size_bytes() const;  // of the object so far, within a few bytes
@@ -142,7 +151,7 @@ class SegmentBuilder {
   // REQUIRES: at least one commit. The builder is spent afterwards. `end`: see SegmentHeader.
   struct Finished {
     Bytes bytes;
-    Digest digest;  // of bytes: what the successor names as predecessor
+    Digest digest;  // what the successor names as predecessor; see Segment::digest
     SegmentHeader header;
   };
   Result<Finished> Finish(const WalPosition& end);
@@ -162,18 +171,24 @@ struct Segment {
   SegmentHeader header;
   std::vector<CommitRecord> commits;
   std::vector<ByteSpan> chunk_data;  // per commit, into `bytes`; empty for parts
-  Digest digest;                     // of the object
+  // Of the object: the digest of all bytes but the last 16, which are this digest. Not
+  // ComputeDigest(whole object); SegmentDigest() has it.
+  Digest digest;
   Bytes bytes;                       // owns what chunk_data points to; move only as a whole
   uint64_t object_size_bytes = 0;
 };
 
 inline constexpr uint64_t kMaxSegmentBytes = uint64_t{256} << 20;
 
+// The digest a segment carries in its last 16 bytes, if it fits all bytes before; nothing otherwise.
+// For "is what lies under this key what I sent": compare with Finished::digest.
+std::optional<Digest> SegmentDigest(ByteSpan object);
+
 // Takes a whole object. kCorruption naming `key` and what is wrong; kUnimplemented for a newer format
 // version, or for an encrypted segment (key_id != 0).
 Result<Segment> ParseSegment(Bytes bytes, std::string_view key);
-// Only header and commit table are checked and kept, as for lists and plans; works on the whole
-// object too. chunk_data stays empty.
+// The same checks, also on a whole object; only header, commits and digest are kept, as for lists and
+// plans: chunk_data and bytes are empty.
 Result<Segment> ParseSegmentTable(Bytes bytes, std::string_view key);
 
 }  // namespace sqlite_s3
