@@ -144,7 +144,7 @@ Status SyncFile(const Fd& fd, std::string_view path) {
 }
 
 Status SyncDirectory(const Fd& fd, std::string_view path) {
-  if (Retry([&] { return ::fsync(fd.get()); }) != 0) {
+  if (Retry([&] { return ::fsync(fd.get()); }) != 0 && errno != EINVAL) {
     return ErrnoStatus(errno, "sync directory", path);
   }
   return {};

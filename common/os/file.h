@@ -43,7 +43,8 @@ Status TruncateFile(const Fd& fd, uint64_t size_bytes, std::string_view path);
 // new file.
 Status SyncFile(const Fd& fd, std::string_view path);
 // fsync(2) on a directory: the entries made, replaced and removed in it so far are durable. The
-// directory's own entry is its parent's business.
+// directory's own entry is its parent's business. A filesystem that cannot sync directories (EINVAL:
+// some network ones, which have their own order of names) counts as synced.
 Status SyncDirectory(const Fd& fd, std::string_view path);
 Status SyncDirectory(const std::string& path);
 

@@ -74,6 +74,10 @@ class ObjectStore {
 
 // kInvalidArgument unless `key` is as said above.
 Status ValidateObjectKey(std::string_view key);
+// kInvalidArgument unless a valid key could start with `prefix`. Every driver's List refuses others.
+Status ValidateObjectPrefix(std::string_view prefix);
+
+inline constexpr int kMaxListKeys = 1000;
 
 // Every object under `prefix` after `start_after`, page by page; kCorruption if the store's order is
 // not ascending (a driver or server that would make us miss objects).

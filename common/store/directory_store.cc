@@ -1,0 +1,359 @@
+#include "common/store/directory_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "common/base/hash.h"
+#include "common/os/errno_status.h"
+#include "common/os/file.h"
+#include "common/store/directory_tree.h"
+
+namespace sqlite_s3 {
+namespace {
+
+// '~' is outside the alphabet of keys: no key can name anything in there, and no list shows it.
+constexpr char kTempDirectory[] = "~tmp";
+constexpr mode_t kTempDirectoryMode = 0750;
+constexpr mode_t kFileMode = 0640;
+constexpr int64_t kTempMaxAgeUs = int64_t{3600} * 1'000'000;
+// How often a directory may be removed by concurrent deletes while we put into it.
+constexpr int kMaxTries = 16;
+
+// A file in the temporary directory; unlinked on destruction, under whatever names it has elsewhere.
+struct TempFile {
+  TempFile() = default;
+  TempFile(TempFile&&) = default;
+  TempFile(const TempFile&) = delete;
+  TempFile& operator=(TempFile&&) = delete;
+  ~TempFile() {
+    if (directory.valid()) {
+      ::unlinkat(directory.get(), name.c_str(), 0);
+    }
+  }
+  Fd directory;
+  Fd file;
+  std::string name;
+};
+
+class DirectoryStore : public ObjectStore {
+ public:
+  DirectoryStore(std::string path, Fd root, bool read_only)
+      : tree_(std::move(path), std::move(root), /*sync=*/!read_only), read_only_(read_only) {}
+
+  // Finds out what the filesystem can do and removes what crashes left.
+  Status Prepare();
+
+  std::string Describe() const override { return "file:" + tree_.path(); }
+  bool SupportsConditionalPut() const override { return create_by_ != CreateBy::kCheckAndRename; }
+  Result<PutResult> Put(std::string_view key, ByteSpan body) override {
+    return Write(key, body, /*replace=*/true);
+  }
+  Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override {
+    return Write(key, body, /*replace=*/false);
+  }
+  Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
+                    std::optional<ByteRange> range) override;
+  Result<ObjectInfo> Head(std::string_view key) override;
+  Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
+                                       int max_keys) override;
+  Status Delete(std::string_view key) override;
+
+ private:
+  enum class CreateBy { kLink, kRenameNoReplace, kCheckAndRename };
+
+  Result<Fd> OpenTempDirectory();
+  Result<TempFile> CreateTemp();
+  int Publish(const TempFile& temp, const Fd& directory, const std::string& name, bool replace);
+  Result<PutResult> Write(std::string_view key, ByteSpan body, bool replace);
+  Status CheckWrite(std::string_view key);
+
+  DirectoryTree tree_;
+  const bool read_only_;
+  CreateBy create_by_ = CreateBy::kCheckAndRename;
+};
+
+Status DirectoryStore::CheckWrite(std::string_view key) {
+  RETURN_IF_ERROR(ValidateObjectKey(key));
+  if (read_only_) {
+    return PermissionDeniedError("store is opened for reading only: " + Describe());
+  }
+  return {};
+}
+
+Result<Fd> DirectoryStore::OpenTempDirectory() {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+  Result<Fd> directory = OpenFileAt(tree_.root(), kTempDirectory, kFlags);
+  if (directory.code() == StatusCode::kNotFound) {
+    // Not synced: nothing in there has to survive.
+    if (::mkdirat(tree_.root().get(), kTempDirectory, kTempDirectoryMode) != 0 &&
+        errno != EEXIST) {
+      return ErrnoStatus(errno, "create directory", tree_.PathOf(kTempDirectory));
+    }
+    directory = OpenFileAt(tree_.root(), kTempDirectory, kFlags);
+  }
+  return directory.ok() ? std::move(directory) : directory.status().WithContext(tree_.path());
+}
+
+Result<TempFile> DirectoryStore::CreateTemp() {
+  uint8_t nonce[16];
+  RETURN_IF_ERROR(FillRandom(nonce));
+  std::string name = HexEncode(nonce);
+  ASSIGN_OR_RETURN(Fd directory, OpenTempDirectory());
+  Result<Fd> file =
+      OpenFileAt(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, kFileMode);
+  if (!file.ok()) {
+    return file.status().WithContext(tree_.PathOf(kTempDirectory));
+  }
+  TempFile temp;
+  temp.name = std::move(name);
+  temp.file = std::move(file).value();
+  temp.directory = std::move(directory);
+  return temp;
+}
+
+Status DirectoryStore::Prepare() {
+  if (read_only_) {
+    return {};
+  }
+  // What a dead writer left in the root, as the tree does for the directories below.
+  RETURN_IF_ERROR(SyncDirectory(tree_.root(), tree_.path()));
+
+  ASSIGN_OR_RETURN(TempFile probe, CreateTemp());
+  struct stat st;
+  if (::fstat(probe.file.get(), &st) != 0) {
+    return ErrnoStatus(errno, "stat", tree_.PathOf(kTempDirectory));
+  }
+  // Now, by the filesystem's clock, which need not be ours.
+  const int64_t now_us = ToMicros(st.st_mtim);
+
+  // An error other than "there is no such thing here" is no proof: the next put will tell it.
+  auto unsupported = [](int error) {
+    return error == EPERM || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL ||
+           error == EMLINK;
+  };
+  const int dir = probe.directory.get();
+  const std::string other = probe.name + "-probe";
+  create_by_ = CreateBy::kLink;
+  if (::linkat(dir, probe.name.c_str(), dir, other.c_str(), 0) != 0 && unsupported(errno)) {
+    create_by_ = CreateBy::kRenameNoReplace;
+    if (::renameat2(dir, probe.name.c_str(), dir, other.c_str(), RENAME_NOREPLACE) != 0 &&
+        unsupported(errno)) {
+      create_by_ = CreateBy::kCheckAndRename;
+    }
+  }
+  ::unlinkat(dir, other.c_str(), 0);
+
+  // Best effort: leftovers cost space and nothing else. Younger ones may be another process's puts.
+  Result<std::vector<std::string>> names = ListDirectory(tree_.PathOf(kTempDirectory));
+  if (names.ok()) {
+    for (const std::string& name : *names) {
+      if (::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
+          now_us - ToMicros(st.st_mtim) > kTempMaxAgeUs) {
+        ::unlinkat(dir, name.c_str(), 0);
+      }
+    }
+  }
+  return {};
+}
+
+// Gives the temporary file its final name, in one step that no reader can see half done. Returns 0
+// or an errno.
+int DirectoryStore::Publish(const TempFile& temp, const Fd& directory, const std::string& name,
+                            bool replace) {
+  const int from = temp.directory.get();
+  const int to = directory.get();
+  auto result = [](int returned) { return returned == 0 ? 0 : errno; };
+  if (replace) {
+    return result(::renameat(from, temp.name.c_str(), to, name.c_str()));
+  }
+  switch (create_by_) {
+    case CreateBy::kLink:
+      return result(::linkat(from, temp.name.c_str(), to, name.c_str(), 0));
+    case CreateBy::kRenameNoReplace:
+      return result(
+          ::renameat2(from, temp.name.c_str(), to, name.c_str(), RENAME_NOREPLACE));
+    case CreateBy::kCheckAndRename:
+      break;
+  }
+  // Not atomic, and SupportsConditionalPut() says so.
+  struct stat st;
+  if (::fstatat(to, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    return EEXIST;
+  }
+  return result(::renameat(from, temp.name.c_str(), to, name.c_str()));
+}
+
+Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, bool replace) {
+  RETURN_IF_ERROR(CheckWrite(key));
+  const std::string path = tree_.PathOf(key);
+  auto [dir, name] = SplitKey(key);
+
+  // 1. The content, under a name that nobody reads. A crash leaves a leftover that a later open
+  //    removes.
+  ASSIGN_OR_RETURN(TempFile temp, CreateTemp());
+  RETURN_IF_ERROR(WriteAll(temp.file, body, path));
+  // 2. The content becomes durable before it has its name: the other way round, a power loss could
+  //    leave the name with an empty or partial file. A crash leaves what 1 leaves.
+  RETURN_IF_ERROR(SyncFile(temp.file, path));
+
+  for (int i = 0; i < kMaxTries; ++i) {
+    // 3. The directories down to it, durable before the name is made in them. Usually they are
+    //    known to be and this costs no sync. A crash leaves empty directories.
+    Result<Fd> directory = tree_.Open(dir, DirectoryTree::Missing::kCreate);
+    if (directory.code() == StatusCode::kUnavailable) {
+      continue;
+    }
+    RETURN_IF_ERROR(directory.status());
+    // 4. The name: from here on readers see the object, complete. A crash of this process leaves it
+    //    visible; after a power loss it is there, complete, or not at all.
+    int error = Publish(temp, *directory, name, replace);
+    if (error == ENOENT) {
+      continue;  // a concurrent Delete emptied and removed the directory after 3
+    }
+    struct stat st;
+    if (error == EEXIST) {
+      if (::fstatat(directory->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+          !S_ISREG(st.st_mode)) {
+        return FailedPreconditionError("not a regular file: " + path);
+      }
+      // Who made it may have died before 5, and our caller may find it to be its own: it must be
+      // durable before we say that it is there.
+      RETURN_IF_ERROR(SyncDirectory(*directory, path));
+      return AlreadyExistsError("object exists: " + path);
+    }
+    if (error != 0) {
+      return ErrnoStatus(error, "create", path);
+    }
+    // The change time, which naming the file set: the modification time is of 1, and a machine that
+    // was paused between 1 and 4 must show in the store's time.
+    if (::fstat(temp.file.get(), &st) != 0) {
+      return ErrnoStatus(errno, "stat", path);
+    }
+    // 5. The name becomes durable: only now is it safe to say OK.
+    RETURN_IF_ERROR(SyncDirectory(*directory, path));
+    return PutResult{std::max(ToMicros(st.st_ctim), ToMicros(st.st_mtim))};
+  }
+  return UnavailableError("directory or temporary file removed by another: " + path);
+}
+
+Result<Bytes> DirectoryStore::Get(std::string_view key, uint64_t max_bytes,
+                                  std::optional<ByteRange> range) {
+  RETURN_IF_ERROR(ValidateObjectKey(key));
+  const std::string path = tree_.PathOf(key);
+  auto [dir, name] = SplitKey(key);
+  ASSIGN_OR_RETURN(Fd directory, tree_.Open(dir, DirectoryTree::Missing::kIsNotFound));
+  // O_NONBLOCK: a FIFO must not hang us.
+  Result<Fd> file = OpenFileAt(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  struct stat st;
+  if (!file.ok()) {
+    if (::fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISREG(st.st_mode)) {
+      return NotFoundError("not a regular file: " + path);
+    }
+    return file.status().WithContext(tree_.PathOf(dir));
+  }
+  if (::fstat(file->get(), &st) != 0) {
+    return ErrnoStatus(errno, "stat", path);
+  }
+  if (!S_ISREG(st.st_mode)) {
+    return NotFoundError("not a regular file: " + path);
+  }
+  // Objects do not change in place: the size stays what it is now.
+  uint64_t size = static_cast<uint64_t>(st.st_size);
+  uint64_t offset = 0;
+  if (range) {
+    offset = std::min(range->offset, size);
+    size = std::min(range->length, size - offset);
+  }
+  if (size > max_bytes) {
+    return ResourceExhaustedError("object is larger than " + std::to_string(max_bytes) +
+                                  " bytes: " + path);
+  }
+  Bytes bytes(static_cast<size_t>(size));
+  RETURN_IF_ERROR(ReadExactlyAt(*file, offset, bytes, path));
+  return bytes;
+}
+
+Result<ObjectInfo> DirectoryStore::Head(std::string_view key) {
+  RETURN_IF_ERROR(ValidateObjectKey(key));
+  auto [dir, name] = SplitKey(key);
+  ASSIGN_OR_RETURN(Fd directory, tree_.Open(dir, DirectoryTree::Missing::kIsNotFound));
+  struct stat st;
+  if (::fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoStatus(errno, "stat", tree_.PathOf(key));
+  }
+  if (!S_ISREG(st.st_mode)) {
+    return NotFoundError("not a regular file: " + tree_.PathOf(key));
+  }
+  return ObjectInfo{std::string(key), static_cast<uint64_t>(st.st_size), ToMicros(st.st_mtim)};
+}
+
+Result<std::vector<ObjectInfo>> DirectoryStore::List(std::string_view prefix,
+                                                     std::string_view start_after, int max_keys) {
+  RETURN_IF_ERROR(ValidateObjectPrefix(prefix));
+  if (max_keys < 1 || max_keys > kMaxListKeys) {
+    return InvalidArgumentError("max_keys is not within 1..1000");
+  }
+  return tree_.List(prefix, start_after, static_cast<size_t>(max_keys));
+}
+
+Status DirectoryStore::Delete(std::string_view key) {
+  RETURN_IF_ERROR(CheckWrite(key));
+  const std::string path = tree_.PathOf(key);
+  auto [dir, name] = SplitKey(key);
+  {
+    Result<Fd> directory = tree_.Open(dir, DirectoryTree::Missing::kIsNotFound);
+    if (directory.code() == StatusCode::kNotFound) {
+      return {};
+    }
+    RETURN_IF_ERROR(directory.status());
+    struct stat st;
+    if (::fstatat(directory->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
+      if (!S_ISREG(st.st_mode)) {
+        return {};  // not an object
+      }
+      if (::unlinkat(directory->get(), name.c_str(), 0) != 0 && errno != ENOENT) {
+        return ErrnoStatus(errno, "remove", path);
+      }
+    } else if (errno != ENOENT && errno != ENAMETOOLONG) {
+      return ErrnoStatus(errno, "stat", path);
+    }
+    // Callers delete in an order that keeps the rest readable (an image's manifest before its parts):
+    // an object must not come back after the next one is gone. Also when it was gone already, for
+    // who removed it may have died before this.
+    RETURN_IF_ERROR(SyncDirectory(*directory, path));
+  }
+  tree_.RemoveEmpty(std::string(dir));
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<ObjectStore>> OpenDirectoryStore(const DirectoryStoreOptions& options) {
+  if (options.path.empty()) {
+    return InvalidArgumentError("a directory store needs a path");
+  }
+  if (options.create && !options.read_only) {
+    RETURN_IF_ERROR(MakeDirectories(options.path, kTempDirectoryMode, Durability::kDurable));
+    // Whoever made the directory before us may have died before syncing its entry. Best effort: the
+    // parent may be unreadable to us, and then is none of our making.
+    (void)SyncDirectory(DirectoryOf(options.path));
+  }
+  Result<Fd> root = OpenFile(options.path, O_RDONLY | O_DIRECTORY);
+  RETURN_IF_ERROR(root.status());
+  std::string path = options.path;
+  while (path.size() > 1 && path.back() == '/') {
+    path.pop_back();
+  }
+  auto store = std::make_shared<DirectoryStore>(std::move(path), std::move(root).value(),
+                                                options.read_only);
+  RETURN_IF_ERROR(store->Prepare());
+  return std::shared_ptr<ObjectStore>(std::move(store));
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,44 @@
+#pragma once
+// MemoryStore: an ObjectStore in memory, for tests. Thread-safe.
+
+#include <map>
+#include <mutex>
+
+#include "common/base/clock.h"
+#include "common/store/object_store.h"
+
+namespace sqlite_s3 {
+
+class MemoryStore : public ObjectStore {
+ public:
+  // `clock` gives the store's time; must outlive the store.
+  explicit MemoryStore(std::string name, const Clock& clock = Clock::Real());
+
+  // The store of that name, one per process, made on first use and kept until the process ends.
+  static std::shared_ptr<MemoryStore> Shared(const std::string& name);
+
+  std::string Describe() const override;
+  bool SupportsConditionalPut() const override { return true; }
+  Result<PutResult> Put(std::string_view key, ByteSpan body) override;
+  Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override;
+  Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
+                    std::optional<ByteRange> range = std::nullopt) override;
+  Result<ObjectInfo> Head(std::string_view key) override;
+  Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
+                                       int max_keys) override;
+  Status Delete(std::string_view key) override;
+
+ private:
+  struct Object {
+    Bytes body;
+    int64_t modified_us = 0;
+  };
+  Status NotFound(std::string_view key) const;
+
+  const std::string name_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::map<std::string, Object, std::less<>> objects_;  // guarded by mutex_
+};
+
+}  // namespace sqlite_s3

@@ -1,0 +1,84 @@
+#include "common/store/object_store.h"
+
+#include <algorithm>
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr size_t kMaxKeyBytes = 900;
+
+bool IsKeyCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+// A hostile key may hold anything: what goes into a message, and so into a log, is printable.
+std::string Printable(std::string_view key) {
+  std::string text = "\"";
+  for (char c : key.substr(0, 100)) {
+    text += c >= ' ' && c <= '~' ? c : '?';
+  }
+  return text + (key.size() > 100 ? "...\"" : "\"");
+}
+
+// Checks all segments of `text` but the last one, which is returned.
+Result<std::string_view> CheckSegments(std::string_view what, std::string_view text) {
+  auto bad = [&](std::string_view why) {
+    return InvalidArgumentError(std::string(what) + " " + Printable(text) + " " +
+                                std::string(why));
+  };
+  if (text.size() > kMaxKeyBytes) {
+    return bad("is longer than 900 bytes");
+  }
+  size_t start = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '/') {
+      std::string_view segment = text.substr(start, i - start);
+      if (segment.empty() || segment == "." || segment == "..") {
+        return bad("has an empty, \".\" or \"..\" segment");
+      }
+      start = i + 1;
+    } else if (!IsKeyCharacter(text[i])) {
+      return bad("has a character outside [A-Za-z0-9._-/]");
+    }
+  }
+  return text.substr(start);
+}
+
+}  // namespace
+
+Status ValidateObjectKey(std::string_view key) {
+  ASSIGN_OR_RETURN(std::string_view last, CheckSegments("object key", key));
+  if (last.empty() || last == "." || last == "..") {
+    return InvalidArgumentError("object key " + Printable(key) +
+                                " has an empty, \".\" or \"..\" segment");
+  }
+  return {};
+}
+
+Status ValidateObjectPrefix(std::string_view prefix) {
+  return CheckSegments("prefix", prefix).status();
+}
+
+Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
+                                        std::string_view start_after) {
+  std::vector<ObjectInfo> all;
+  std::string last(start_after);
+  while (true) {
+    ASSIGN_OR_RETURN(std::vector<ObjectInfo> page, store.List(prefix, last, kMaxListKeys));
+    if (page.empty()) {
+      return all;
+    }
+    for (ObjectInfo& info : page) {
+      // Also what ends this loop for a store that ignores start_after.
+      if (info.key <= last || !info.key.starts_with(prefix)) {
+        return CorruptionError("list of " + Printable(prefix) + " in " + store.Describe() +
+                               " is out of order at " + Printable(info.key));
+      }
+      last = info.key;
+      all.push_back(std::move(info));
+    }
+  }
+}
+
+}  // namespace sqlite_s3
