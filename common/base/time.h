@@ -1,6 +1,6 @@
 #pragma once
-// Times as text: RFC 3339 in UTC with exactly six digits of a second, one spelling per microsecond, so
-// that equal times are equal strings and sort as text. Pure functions; thread-safe; no locale.
+// Times as text: RFC 3339 in UTC with exactly six digits of a second, one spelling per microsecond,
+// so that equal times are equal strings and sort as text. Pure functions; thread-safe; no locale.
 
 #include <cstdint>
 #include <string>

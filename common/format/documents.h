@@ -1,7 +1,9 @@
 #pragma once
 // The JSON objects of a replica: replica.json, timelines, marks, image manifests. Each carries
 // "format": 1; a reader refuses a newer one and says so. Parsers treat input as hostile: bounded
-// size and depth, every field checked, kCorruption naming the key and the field.
+// size and depth, every field checked, kCorruption naming the key and the field. The last member,
+// "digest", covers all bytes before it, so that damage inside a value is found too. Fields that a
+// reader does not know are ignored. Pure functions; thread-safe; nothing throws.
 
 #include <cstdint>
 #include <optional>
@@ -18,11 +20,15 @@ namespace sqlite_s3 {
 inline constexpr int kFormatVersion = 1;
 inline constexpr uint64_t kMaxDocumentBytes = 16 << 20;
 
+// REQUIRES for Format*: the values obey the rules that Parse* checks (docs/FORMAT.md), else the text is
+// one that Parse* refuses.
+
 struct ReplicaDocument {  // replica.json: created once, never changed
   DatabaseId database_id;
   uint32_t page_size = 0;
   ChecksumKey checksum_key;
   int64_t created_us = 0;
+  bool operator==(const ReplicaDocument&) const = default;
 };
 
 enum class TimelineReason { kFirst, kDiskBehindBucket, kFork, kRestored };
@@ -36,6 +42,7 @@ struct TimelineDocument {  // timelines/{tl}.json: created once (if-absent), nev
   bool supersedes_parent = false;
   WriterId writer;
   int64_t created_us = 0;
+  bool operator==(const TimelineDocument&) const = default;
 };
 
 struct MarkDocument {  // marks/{name}.json
@@ -43,6 +50,7 @@ struct MarkDocument {  // marks/{name}.json
   TimelineId timeline;
   Txid txid;
   int64_t created_us = 0;
+  bool operator==(const MarkDocument&) const = default;
 };
 
 struct ImagePartInfo {
@@ -50,6 +58,7 @@ struct ImagePartInfo {
   uint64_t size_bytes = 0;
   Digest digest;
   uint32_t page_count = 0;   // pages held
+  bool operator==(const ImagePartInfo&) const = default;
 };
 struct ImageManifest {  // {tl}/image/{txid}/manifest.json: written last, if-absent
   DatabaseId database_id;
@@ -65,6 +74,7 @@ struct ImageManifest {  // {tl}/image/{txid}/manifest.json: written last, if-abs
   std::vector<ImagePartInfo> parts;
   uint64_t hashes_size_bytes = 0;  // page_count x 8 bytes, LE, hash of page 1, 2, ...; 0 for lock-byte
   Digest hashes_digest;
+  bool operator==(const ImageManifest&) const = default;
 };
 
 std::string FormatReplicaDocument(const ReplicaDocument& d);

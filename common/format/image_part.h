@@ -20,6 +20,7 @@
 
 namespace sqlite_s3 {
 
+inline constexpr uint16_t kImagePartVersion = 1;
 inline constexpr uint32_t kImageFrameBytes = 256 << 10;
 inline constexpr uint64_t kMaxImagePartBytes = uint64_t{128} << 20;
 constexpr uint32_t PagesPerImageFrame(uint32_t page_size) { return kImageFrameBytes / page_size; }
@@ -36,11 +37,13 @@ class ImagePartBuilder {
   ~ImagePartBuilder();
   ImagePartBuilder(const ImagePartBuilder&) = delete;
   ImagePartBuilder& operator=(const ImagePartBuilder&) = delete;
-  // `pages` ascending; `content` their pages, concatenated.
+  // `pages` ascending; `content` their pages, concatenated. kInvalidArgument when they break a rule,
+  // kResourceExhausted when the part would pass kMaxImagePartBytes; unchanged after an error.
   Status AddFrame(std::span<const PageNumber> pages, ByteSpan content);
   size_t size_bytes() const;
   uint32_t page_count() const;
-  Bytes Finish();  // and is empty again, ready for the next part
+  // The part; the builder is empty again, ready for the next one. REQUIRES: at least one frame.
+  Bytes Finish();
 
  private:
   struct Impl;
@@ -54,9 +57,13 @@ struct ImageFrame {
   uint32_t page_count = 0;
 };
 
-// Reads the index of a whole part. kCorruption naming `key`.
+// Checks and reads the index of a whole part: header, index and footer (by digest), not the frames.
+// That no page occurs twice over the image is for the reader of all parts to check. kCorruption naming
+// `key`, kUnimplemented for a newer format version.
 Result<std::vector<ImageFrame>> ParseImagePart(ByteSpan part, uint32_t page_size, std::string_view key);
-// Fills `out` (page_count x page_size bytes) with the frame's pages in run order. Thread-safe.
+// Fills `out` (page_count x page_size bytes) with the frame's pages in run order. A frame read alone by
+// range is decoded with `part` being those bytes and offset 0. kCorruption also when the content does
+// not fit the frame's checksum. Thread-safe.
 Status DecodeImageFrame(ByteSpan part, const ImageFrame& frame, uint32_t page_size,
                         std::span<uint8_t> out, std::string_view key);
 

@@ -35,9 +35,10 @@ Status CheckVersion(ByteSpan bytes) {
     return Corrupt("not a segment");
   }
   if (version > kSegmentVersion) {
-    return UnimplementedError(fmt::format(
-        "segment of format version {}, this program reads up to {}, hint: use a newer version of it",
-        version, kSegmentVersion));
+    return UnimplementedError(
+        fmt::format("segment of format version {}, this program reads up to {}, hint: use a newer "
+                    "version of it",
+                    version, kSegmentVersion));
   }
   if (version == 0) {
     return Corrupt("segment of format version 0");
@@ -102,7 +103,8 @@ Result<Sections> ReadSections(ByteSpan body) {
       have_pages = true;
     } else if ((id & kOptionalSection) == 0) {
       return UnimplementedError(fmt::format(
-          "segment with section {}, unknown here, hint: use a newer version of the program", order));
+          "segment with section {}, unknown here, hint: use a newer version of the program",
+          order));
     }
   }
   if (!have_commits || !have_pages || content.remaining() != 0) {
@@ -233,8 +235,8 @@ Status Parse(ByteSpan bytes, std::string_view key, Segment& out) {
     return Corrupt("segment is not whole");
   }
   if (bytes.size() > kMaxSegmentBytes) {
-    return Corrupt(fmt::format("segment of {} bytes, at most {} are allowed", bytes.size(),
-                               kMaxSegmentBytes));
+    return Corrupt(
+        fmt::format("segment of {} bytes, at most {} are allowed", bytes.size(), kMaxSegmentBytes));
   }
   std::optional<Digest> digest = SegmentDigest(bytes);
   if (!digest) {
@@ -248,9 +250,8 @@ Status Parse(ByteSpan bytes, std::string_view key, Segment& out) {
     return Corrupt(std::move(broken));
   }
   if (out.header.key_id != 0) {
-    return UnimplementedError(
-        fmt::format("encrypted segment (key {}), hint: use a newer version of the program",
-                    out.header.key_id));
+    return UnimplementedError(fmt::format(
+        "encrypted segment (key {}), hint: use a newer version of the program", out.header.key_id));
   }
   ASSIGN_OR_RETURN(Sections sections, ReadSections(covered.subspan(kSegmentHeaderBytes)));
   uint32_t count = out.header.commit_count;

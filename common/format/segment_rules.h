@@ -1,6 +1,6 @@
 #pragma once
-// Constants of the segment's layout and the rules of its records, shared by writer and reader so that
-// what one refuses to write the other refuses to read. Internal to common/format.
+// Constants of the segment's layout and the rules of its records, shared by writer and reader so
+// that what one refuses to write the other refuses to read. Internal to common/format.
 
 #include <cstdint>
 #include <string>

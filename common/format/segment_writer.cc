@@ -56,12 +56,10 @@ Status SegmentBuilder::Add(const CommitRecord& record, ByteSpan chunks) {
   bool in_parts = (record.flags & kCommitInParts) != 0;
   uint32_t chunk_count = in_parts ? 0 : ChunkCount(record.pages.size(), header_.page_size);
   if (Status s = CheckChunks(chunks, chunk_count); !s.ok()) {
-    return InvalidArgumentError(
-        fmt::format("commit {}: {}", FormatTxid(next_txid()), s.message()));
+    return InvalidArgumentError(fmt::format("commit {}: {}", FormatTxid(next_txid()), s.message()));
   }
   size_t worst = 64 + record.pages.size() * 5 + record.parts.size() * 48 + chunks.size();
-  if (size_bytes() + worst > kMaxSegmentBytes ||
-      count_ == std::numeric_limits<uint32_t>::max()) {
+  if (size_bytes() + worst > kMaxSegmentBytes || count_ == std::numeric_limits<uint32_t>::max()) {
     return ResourceExhaustedError(fmt::format(
         "commit {} does not fit the segment any more, hint: cut it, or put its pages into parts",
         FormatTxid(next_txid())));

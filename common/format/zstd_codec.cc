@@ -65,8 +65,8 @@ Result<ByteSpan> ZstdCompressor::Compress(ByteSpan content, ByteSpan prefix) {
     return InvalidArgumentError("zstd: content and prefix do not fit the window");
   }
   (void)ZSTD_CCtx_reset(c, ZSTD_reset_session_only);
-  // The level's own window may be smaller than content and prefix, which would hide the bases of the
-  // last pages. Set only when it changes: each change makes libzstd lay out its tables anew.
+  // The level's own window may be smaller than content and prefix, which would hide the bases of
+  // the last pages. Set only when it changes: each change makes libzstd lay out its tables anew.
   int window_log = WindowLogFor(content.size() + prefix.size());
   if (window_log != impl_->window_log) {
     size_t rc = ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, window_log);

@@ -1,7 +1,8 @@
 #pragma once
 // The only door to libzstd (zstd_codec.cc includes <zstd.h>): contexts that are kept between calls,
-// and the one shape of frame that the format uses: magic, no content size, no dictionary id, a window
-// of at most kMaxZstdWindowBytes. Internal to common/format. One thread at a time per object.
+// and the one shape of frame that the format uses: magic, no content size, no dictionary id, a
+// window of at most kMaxZstdWindowBytes. Internal to common/format. One thread at a time per
+// object.
 
 #include <cstdint>
 #include <memory>
@@ -25,8 +26,8 @@ class ZstdCompressor {
   // `checksum`: the frame ends with 4 bytes over its content.
   ZstdCompressor(int level, bool checksum);
   ~ZstdCompressor();
-  // One frame over `content`, with `prefix` (may be empty) as history. The result is valid until the
-  // next call. kInvalidArgument when the two together exceed the window; kInternal.
+  // One frame over `content`, with `prefix` (may be empty) as history. The result is valid until
+  // the next call. kInvalidArgument when the two together exceed the window; kInternal.
   Result<ByteSpan> Compress(ByteSpan content, ByteSpan prefix);
 
  private:
@@ -39,7 +40,8 @@ class ZstdDecompressor {
   // `checksum`: frames must have one, or must have none.
   explicit ZstdDecompressor(bool checksum);
   ~ZstdDecompressor();
-  // `frame` must be exactly one frame of the shape above that fills exactly `out`; else kCorruption.
+  // `frame` must be exactly one frame of the shape above that fills exactly `out`; else
+  // kCorruption.
   Status Decompress(ByteSpan frame, ByteSpan prefix, std::span<uint8_t> out);
 
  private:
