@@ -18,16 +18,20 @@ struct TargetTime { int64_t time_us = 0; };
 struct TargetMark { std::string name; };
 using RestoreTarget = std::variant<TargetLatest, Txid, TargetTime, TargetMark>;
 
-// "txid:HEX" or 16 hex digits, "mark:NAME", RFC 3339, "YYYY-MM-DD HH:MM:SS[.ffffff]" in local time,
-// "N seconds|minutes|hours|days ago", "latest". `now_us` anchors relative times.
+// "txid:HEX" or 16 hex digits, "mark:NAME", RFC 3339, "YYYY-MM-DD HH:MM[:SS[.ffffff]]" in local time
+// ('T' for the space will do), "N seconds|minutes|hours|days|weeks ago", "latest". `now_us` anchors
+// relative times. kInvalidArgument for anything else, for a local time that the clocks skipped, and
+// for one that they showed twice.
 Result<RestoreTarget> ParseRestoreTarget(std::string_view text, int64_t now_us);
 
 struct RestorePlan {
   TimelineId timeline;
   ImageManifest image;                   // newest complete one at or before the target on the ancestry
-  std::vector<SegmentSummary> segments;  // in order; the first may begin before image.txid + 1
+  // In order; the first may begin before image.txid + 1. Their `commits` are dropped (they come again
+  // with the pages), last_txid says how far each is used; the last one is used up to `txid`.
+  std::vector<SegmentSummary> segments;
   Txid txid;                             // the chosen commit
-  int64_t commit_time_us = 0;            // clamped to be monotone by TXID (format: Time)
+  int64_t commit_time_us = 0;            // see MonotoneTimes
   std::optional<Txid> next_txid;         // the one after it, if any, and its time
   int64_t next_time_us = 0;
   uint32_t page_size = 0;
@@ -36,16 +40,38 @@ struct RestorePlan {
   uint64_t db_checksum = 0;
   uint8_t flags = 0;                     // of the chosen commit
   uint64_t fetch_bytes = 0;
+  uint64_t fetch_objects = 0;
+  uint64_t commit_count = 0;             // to apply after the image
+  std::vector<std::string> problems;     // damaged objects that were passed over (images)
 };
 
-// Times by TXID order, each at least its predecessor's, so that a clock that jumped selects nothing
-// wrong. Same length and order as the commits of `segments`, flattened.
-std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments);
+// Times by TXID order, each at least its predecessor's and at least `floor_us`, so that a clock that
+// jumped selects nothing wrong. Same length and order as the commits of `segments`, flattened.
+//
+// A plan clamps from the image it starts with, whose own time is at least that of every image before
+// it: clocks that jumped before that image do not count, and no segment before it need be read.
+std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments,
+                                   int64_t floor_us = INT64_MIN);
 
-// Reads what is needed and decides. kNotFound when the target is before the first restore point,
-// naming it; kFailedPrecondition for several live timelines; kCorruption or kNotFound for damage on
-// the way, naming the object, the gap, and the best point before it.
+struct PlanOptions {
+  std::optional<TimelineId> timeline;     // absent: "latest", or the mark's own
+  std::optional<Txid> image_before;       // only images of earlier TXIDs: the later ones are damaged
+};
+
+// Reads what is needed and decides. kNotFound when the target is before the first restore point or
+// after the last, naming it; kFailedPrecondition for several live timelines, or for a mark that is
+// not in the history of `timeline`; kCorruption or kNotFound for damage on the way, naming the object,
+// the gap, and the best point before it: then `damage`, if given, says so too.
 Result<RestorePlan> PlanRestore(Replica& replica, const RestoreTarget& target,
-                                std::optional<TimelineId> timeline);
+                                const PlanOptions& options, Damage* damage = nullptr);
+inline Result<RestorePlan> PlanRestore(Replica& replica, const RestoreTarget& target,
+                                       std::optional<TimelineId> timeline) {
+  return PlanRestore(replica, target, PlanOptions{timeline, std::nullopt});
+}
+
+// The images that a restore on the history `ancestry` may start from, ascending by TXID.
+Result<std::vector<ImageManifest>> ImagesOfHistory(Replica& replica,
+                                                   const std::vector<Replica::Ancestor>& ancestry,
+                                                   std::vector<std::string>* problems = nullptr);
 
 }  // namespace sqlite_s3
