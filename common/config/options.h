@@ -23,23 +23,26 @@ enum class WhenFull {
 enum class OnConflict { kRefuse, kTakeOver, kFork };
 
 struct ShipOptions {
-  std::chrono::milliseconds interval{1000};         // interval=1s; 0 = as soon as the last upload is done
-  CommitDurability durability = CommitDurability::kAsync;       // durability=async|commit
-  std::chrono::milliseconds commit_timeout{30'000};  // commit_timeout=30s; longest wait of one commit
-  std::chrono::milliseconds close_timeout{5'000};   // close_timeout=5s; bound of the flush at close
-  uint32_t checkpoint_pages = 0;                    // checkpoint=1000; 0 = the connection's own setting
-  uint64_t segment_bytes = 4 << 20;                 // segment_size=4MiB; cut at this size
-  uint64_t memory_bytes = 24 << 20;                 // memory=24MiB; captured pages waiting for encoding
-  uint64_t spool_bytes = uint64_t{1} << 30;         // spool=1GiB; encoded segments waiting for the store
-  WhenFull when_full = WhenFull::kGrowWal;          // when_full=grow-wal|resync|block
-  int compression_level = 3;                        // compression=1..19
-  int image_log_percent = 100;   // image_log_percent=100; an image when the log since the last one is
-                                 // larger than this share of it (and 1 MiB); 0 = never for size
-  std::chrono::milliseconds image_interval{24 * 3600 * 1000};  // image_interval=24h; 0 = never for age
-  std::string state_dir;         // state_dir=PATH; default "<db>-s3"
-  OnConflict on_conflict = OnConflict::kRefuse;     // on_conflict=refuse|take-over|fork
-  bool require_fencing = true;   // require_fencing=on|off; off: ship to a store without conditional put
-  bool attach_all = false;       // attach=all|this; every connection of the process to this database
+  std::chrono::milliseconds interval{1000};  // interval=1s; 0 = as soon as the last upload is done
+  CommitDurability durability = CommitDurability::kAsync;  // durability=async|commit
+  std::chrono::milliseconds commit_timeout{
+      30'000};                                     // commit_timeout=30s; longest wait of one commit
+  std::chrono::milliseconds close_timeout{5'000};  // close_timeout=5s; bound of the flush at close
+  uint32_t checkpoint_pages = 0;             // checkpoint=1000; 0 = the connection's own setting
+  uint64_t segment_bytes = 4 << 20;          // segment_size=4MiB; cut at this size
+  uint64_t memory_bytes = 24 << 20;          // memory=24MiB; captured pages waiting for encoding
+  uint64_t spool_bytes = uint64_t{1} << 30;  // spool=1GiB; encoded segments waiting for the store
+  WhenFull when_full = WhenFull::kGrowWal;   // when_full=grow-wal|resync|block
+  int compression_level = 3;                 // compression=1..19
+  int image_log_percent = 100;  // image_log_percent=100; an image when the log since the last one
+                                // is larger than this share of it (and 1 MiB); 0 = never for size
+  std::chrono::milliseconds image_interval{24 * 3600 *
+                                           1000};  // image_interval=24h; 0 = never for age
+  std::string state_dir;                           // state_dir=PATH; default "<db>-s3"
+  OnConflict on_conflict = OnConflict::kRefuse;    // on_conflict=refuse|take-over|fork
+  bool require_fencing =
+      true;                 // require_fencing=on|off; off: ship to a store without conditional put
+  bool attach_all = false;  // attach=all|this; every connection of the process to this database
   bool operator==(const ShipOptions&) const = default;
 };
 
@@ -67,8 +70,8 @@ struct ReplicaConfig {
 // space and wins over the query. Errors never print values of keys that may hold secrets.
 Result<ReplicaConfig> ParseReplicaConfig(std::string_view url, std::string_view options = {});
 
-// "250ms", "1s", "5m", "2h", "7d", or a plain number of milliseconds; "64KiB", "4MiB", "1GiB", "10MB"
-// or plain bytes. kInvalidArgument naming the text.
+// "250ms", "1s", "5m", "2h", "7d", or a plain number of milliseconds; "64KiB", "4MiB", "1GiB",
+// "10MB" or plain bytes. kInvalidArgument naming the text.
 Result<std::chrono::milliseconds> ParseDuration(std::string_view text);
 Result<uint64_t> ParseByteSize(std::string_view text);
 
