@@ -7,8 +7,8 @@
 namespace sqlite_s3 {
 namespace {
 
-// glibc's strerror_r returns the text, POSIX's fills the buffer: whichever the C library has fits one
-// of these.
+// glibc's strerror_r returns the text, POSIX's fills the buffer: whichever the C library has fits
+// one of these.
 [[maybe_unused]] const char* ErrorText(const char* text, const char*) { return text; }
 [[maybe_unused]] const char* ErrorText(int failed, const char* buffer) {
   return failed ? "unknown error" : buffer;

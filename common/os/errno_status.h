@@ -14,7 +14,7 @@ namespace sqlite_s3 {
 //   kResourceExhausted   ENOSPC EDQUOT EMFILE ENFILE ENOMEM EFBIG
 //   kFailedPrecondition  EISDIR ENOTEMPTY EXDEV ELOOP EBUSY ETXTBSY
 //   kInvalidArgument     ENAMETOOLONG
-//   kUnavailable         EAGAIN EINTR ESTALE ETIMEDOUT and what a socket says of a peer that is away
+//   kUnavailable         EAGAIN EINTR ESTALE ETIMEDOUT, and a socket whose peer is away
 //   kUnimplemented       ENOSYS EOPNOTSUPP
 //   kCancelled           ECANCELED
 //   kIoError             EIO and everything else

@@ -81,8 +81,7 @@ Result<size_t> ReadAt(const Fd& fd, uint64_t offset, std::span<uint8_t> out,
   return done;
 }
 
-Status ReadExactlyAt(const Fd& fd, uint64_t offset, std::span<uint8_t> out,
-                     std::string_view path) {
+Status ReadExactlyAt(const Fd& fd, uint64_t offset, std::span<uint8_t> out, std::string_view path) {
   ASSIGN_OR_RETURN(size_t n, ReadAt(fd, offset, out, path));
   if (n < out.size()) {
     return CorruptionError("file ends at byte " + std::to_string(offset + n) + ", expected " +
@@ -237,6 +236,10 @@ Status RenameFile(const std::string& from, const std::string& to, Durability dur
 }
 
 Status MakeDirectories(const std::string& path, mode_t mode, Durability durability) {
+  struct stat there;
+  if (::stat(path.c_str(), &there) == 0 && S_ISDIR(there.st_mode)) {
+    return {};
+  }
   for (size_t end = path.find_first_not_of('/'); end != std::string::npos && end < path.size();) {
     end = std::min(path.find('/', end), path.size());
     std::string part = path.substr(0, end);

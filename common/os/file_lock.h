@@ -12,9 +12,9 @@ namespace sqlite_s3 {
 
 // An open-file-description lock (fcntl(2), F_OFD_SETLK). Unlike a POSIX lock it is not lost when
 // another part of the process closes the same file, and two holders in one process exclude each
-// other. Released on destruction and when the process dies. Not kept across exec (O_CLOEXEC); a child
-// of fork that lives on without exec keeps it held. The file stays: unlinking a lock file would let
-// two processes hold locks on two files of one name.
+// other. Released on destruction and when the process dies. Not kept across exec (O_CLOEXEC); a
+// child of fork that lives on without exec keeps it held. The file stays: unlinking a lock file
+// would let two processes hold locks on two files of one name.
 class FileLock {
  public:
   // Never waits. Creates the file if absent. kFailedPrecondition when somebody else holds the lock;

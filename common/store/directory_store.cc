@@ -24,7 +24,8 @@ constexpr int64_t kTempMaxAgeUs = int64_t{3600} * 1'000'000;
 // How often a directory may be removed by concurrent deletes while we put into it.
 constexpr int kMaxTries = 16;
 
-// A file in the temporary directory; unlinked on destruction, under whatever names it has elsewhere.
+// A file in the temporary directory; unlinked on destruction, under whatever names it has
+// elsewhere.
 struct TempFile {
   TempFile() = default;
   TempFile(TempFile&&) = default;
@@ -90,8 +91,7 @@ Result<Fd> DirectoryStore::OpenTempDirectory() {
   Result<Fd> directory = OpenFileAt(tree_.root(), kTempDirectory, kFlags);
   if (directory.code() == StatusCode::kNotFound) {
     // Not synced: nothing in there has to survive.
-    if (::mkdirat(tree_.root().get(), kTempDirectory, kTempDirectoryMode) != 0 &&
-        errno != EEXIST) {
+    if (::mkdirat(tree_.root().get(), kTempDirectory, kTempDirectoryMode) != 0 && errno != EEXIST) {
       return ErrnoStatus(errno, "create directory", tree_.PathOf(kTempDirectory));
     }
     directory = OpenFileAt(tree_.root(), kTempDirectory, kFlags);
@@ -175,8 +175,7 @@ int DirectoryStore::Publish(const TempFile& temp, const Fd& directory, const std
     case CreateBy::kLink:
       return result(::linkat(from, temp.name.c_str(), to, name.c_str(), 0));
     case CreateBy::kRenameNoReplace:
-      return result(
-          ::renameat2(from, temp.name.c_str(), to, name.c_str(), RENAME_NOREPLACE));
+      return result(::renameat2(from, temp.name.c_str(), to, name.c_str(), RENAME_NOREPLACE));
     case CreateBy::kCheckAndRename:
       break;
   }
@@ -323,9 +322,9 @@ Status DirectoryStore::Delete(std::string_view key) {
     } else if (errno != ENOENT && errno != ENAMETOOLONG) {
       return ErrnoStatus(errno, "stat", path);
     }
-    // Callers delete in an order that keeps the rest readable (an image's manifest before its parts):
-    // an object must not come back after the next one is gone. Also when it was gone already, for
-    // who removed it may have died before this.
+    // Callers delete in an order that keeps the rest readable (an image's manifest before its
+    // parts): an object must not come back after the next one is gone. Also when it was gone
+    // already, for who removed it may have died before this.
     RETURN_IF_ERROR(SyncDirectory(*directory, path));
   }
   tree_.RemoveEmpty(std::string(dir));
@@ -338,20 +337,20 @@ Result<std::shared_ptr<ObjectStore>> OpenDirectoryStore(const DirectoryStoreOpti
   if (options.path.empty()) {
     return InvalidArgumentError("a directory store needs a path");
   }
-  if (options.create && !options.read_only) {
-    RETURN_IF_ERROR(MakeDirectories(options.path, kTempDirectoryMode, Durability::kDurable));
-    // Whoever made the directory before us may have died before syncing its entry. Best effort: the
-    // parent may be unreadable to us, and then is none of our making.
-    (void)SyncDirectory(DirectoryOf(options.path));
-  }
-  Result<Fd> root = OpenFile(options.path, O_RDONLY | O_DIRECTORY);
-  RETURN_IF_ERROR(root.status());
   std::string path = options.path;
   while (path.size() > 1 && path.back() == '/') {
     path.pop_back();
   }
-  auto store = std::make_shared<DirectoryStore>(std::move(path), std::move(root).value(),
-                                                options.read_only);
+  if (options.create && !options.read_only) {
+    RETURN_IF_ERROR(MakeDirectories(path, kTempDirectoryMode, Durability::kDurable));
+    // Whoever made the directory before us may have died before syncing its entry. Best effort: the
+    // parent may be unreadable to us, and then is none of our making.
+    (void)SyncDirectory(DirectoryOf(path));
+  }
+  Result<Fd> root = OpenFile(path, O_RDONLY | O_DIRECTORY);
+  RETURN_IF_ERROR(root.status());
+  auto store =
+      std::make_shared<DirectoryStore>(std::move(path), std::move(root).value(), options.read_only);
   RETURN_IF_ERROR(store->Prepare());
   return std::shared_ptr<ObjectStore>(std::move(store));
 }

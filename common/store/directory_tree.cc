@@ -88,10 +88,10 @@ Result<Fd> DirectoryTree::Open(std::string_view dir, Missing missing) {
   return current.ok() ? std::move(current) : current.status().WithContext(path_);
 }
 
-// Makes the entry of `child` durable, and those in it. A directory that exists is not enough: whoever
-// made it may have died before syncing its parent, and an object below would be lost with it. Once
-// per directory: while it exists, its entry stays durable. A directory that was removed and made
-// again is another one, which the inode and the time of birth tell.
+// Makes the entry of `child` durable, and those in it. A directory that exists is not enough:
+// whoever made it may have died before syncing its parent, and an object below would be lost with
+// it. Once per directory: while it exists, its entry stays durable. A directory that was removed
+// and made again is another one, which the inode and the time of birth tell.
 Status DirectoryTree::MakeDurable(const std::string& dir, const Fd& parent, const Fd& child,
                                   bool created) {
   struct statx stx = {};
@@ -143,8 +143,7 @@ struct DirectoryTree::Page {
 };
 
 Result<std::vector<ObjectInfo>> DirectoryTree::List(std::string_view prefix,
-                                                    std::string_view start_after,
-                                                    size_t max_keys) {
+                                                    std::string_view start_after, size_t max_keys) {
   Page page{start_after, max_keys, {}};
   // Down to the last directory that the prefix names in full; the rest filters names in it.
   size_t slash = prefix.rfind('/');
@@ -227,8 +226,7 @@ Status DirectoryTree::ListInto(const std::string& dir, std::string_view name_pre
       return ErrnoStatus(errno, "stat", PathOf(dir + name));
     }
     if (S_ISREG(st.st_mode)) {
-      page.objects.push_back(
-          {dir + name, static_cast<uint64_t>(st.st_size), ToMicros(st.st_mtim)});
+      page.objects.push_back({dir + name, static_cast<uint64_t>(st.st_size), ToMicros(st.st_mtim)});
     }
   }
   return {};

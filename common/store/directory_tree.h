@@ -1,6 +1,6 @@
 #pragma once
-// DirectoryTree: the folders under a directory store's root. Walks without following symlinks, knows
-// which folders are durable, lists in the byte order of full keys. Thread-safe.
+// DirectoryTree: the folders under a directory store's root. Walks without following symlinks,
+// knows which folders are durable, lists in the byte order of full keys. Thread-safe.
 
 #include <sys/types.h>
 

@@ -24,8 +24,7 @@ std::string Printable(std::string_view key) {
 // Checks all segments of `text` but the last one, which is returned.
 Result<std::string_view> CheckSegments(std::string_view what, std::string_view text) {
   auto bad = [&](std::string_view why) {
-    return InvalidArgumentError(std::string(what) + " " + Printable(text) + " " +
-                                std::string(why));
+    return InvalidArgumentError(std::string(what) + " " + Printable(text) + " " + std::string(why));
   };
   if (text.size() > kMaxKeyBytes) {
     return bad("is longer than 900 bytes");

@@ -6,11 +6,11 @@
 // segment, not "." or "..", at most 900 bytes in all; anything else is kInvalidArgument.
 // All methods may be called from several threads at once.
 //
-// Errors, the same for every driver: kNotFound, kAlreadyExists (PutIfAbsent lost), kUnavailable (may
-// work if retried: only RetryingStore retries), kPermissionDenied, kResourceExhausted (store full),
-// kInvalidArgument, kCorruption (the store's answer is not what it can be), kDeadlineExceeded,
-// kCancelled. After an error of a write the object may be absent, the old one or the new one, but
-// never a part of one.
+// Errors, the same for every driver: kNotFound, kAlreadyExists (PutIfAbsent lost), kUnavailable
+// (may work if retried: only RetryingStore retries), kPermissionDenied, kResourceExhausted (store
+// full), kInvalidArgument, kCorruption (the store's answer is not what it can be),
+// kDeadlineExceeded, kCancelled. After an error of a write the object may be absent, the old one or
+// the new one, but never a part of one.
 
 #include <chrono>
 #include <cstdint>
@@ -27,7 +27,8 @@ namespace sqlite_s3 {
 
 struct PutResult {
   // The store's own clock when it took the object, microseconds since 1970 UTC; absent when the
-  // store does not say. Drives the check for a paused machine (docs/FORMAT.md, the log is the lock).
+  // store does not say. Drives the check for a paused machine (docs/FORMAT.md, the log is the
+  // lock).
   std::optional<int64_t> store_time_us;
 };
 
@@ -37,8 +38,8 @@ struct ObjectInfo {
   int64_t modified_us = 0;  // by the store's clock
 };
 
-// [offset, offset + length); a range that goes past the end yields what there is; one that starts at
-// or past the end yields nothing.
+// [offset, offset + length); a range that goes past the end yields what there is; one that starts
+// at or past the end yields nothing.
 struct ByteRange {
   uint64_t offset = 0;
   uint64_t length = 0;
@@ -55,8 +56,9 @@ class ObjectStore {
 
   // After OK the object is durable and complete, replacing what was there.
   virtual Result<PutResult> Put(std::string_view key, ByteSpan body) = 0;
-  // After OK the object is durable and complete, and this call created it. kAlreadyExists: something
-  // is there (perhaps from an earlier try of ours whose answer was lost: read it and compare).
+  // After OK the object is durable and complete, and this call created it. kAlreadyExists:
+  // something is there (perhaps from an earlier try of ours whose answer was lost: read it and
+  // compare).
   virtual Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) = 0;
   // The whole object, or `range` of it. kResourceExhausted when more than max_bytes would be
   // returned: nothing unbounded is allocated for a hostile object.
@@ -64,23 +66,24 @@ class ObjectStore {
                             std::optional<ByteRange> range = std::nullopt) = 0;
   virtual Result<ObjectInfo> Head(std::string_view key) = 0;
   // Up to max_keys (1..1000) objects whose keys start with `prefix` and are greater than
-  // `start_after`, in ascending byte order. Fewer than max_keys does not mean the end; an empty page
-  // does. `prefix` may end anywhere in a key; an empty prefix lists everything.
-  virtual Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
-                                               int max_keys) = 0;
+  // `start_after`, in ascending byte order. Fewer than max_keys does not mean the end; an empty
+  // page does. `prefix` may end anywhere in a key; an empty prefix lists everything.
+  virtual Result<std::vector<ObjectInfo>> List(std::string_view prefix,
+                                               std::string_view start_after, int max_keys) = 0;
   // OK also when there is nothing.
   virtual Status Delete(std::string_view key) = 0;
 };
 
 // kInvalidArgument unless `key` is as said above.
 Status ValidateObjectKey(std::string_view key);
-// kInvalidArgument unless a valid key could start with `prefix`. Every driver's List refuses others.
+// kInvalidArgument unless a valid key could start with `prefix`. Every driver's List refuses
+// others.
 Status ValidateObjectPrefix(std::string_view prefix);
 
 inline constexpr int kMaxListKeys = 1000;
 
-// Every object under `prefix` after `start_after`, page by page; kCorruption if the store's order is
-// not ascending (a driver or server that would make us miss objects).
+// Every object under `prefix` after `start_after`, page by page; kCorruption if the store's order
+// is not ascending (a driver or server that would make us miss objects).
 Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
                                         std::string_view start_after = {});
 

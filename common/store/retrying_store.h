@@ -14,16 +14,16 @@
 namespace sqlite_s3 {
 
 struct RetryPolicy {
-  // The wait before the n-th retry is random within [0, min(max, initial * 2^(n-1))]: full jitter, so
-  // that many agents do not come back in step after an outage.
+  // The wait before the n-th retry is random within [0, min(max, initial * 2^(n-1))]: full jitter,
+  // so that many agents do not come back in step after an outage.
   std::chrono::milliseconds initial{100};
   std::chrono::milliseconds max{10'000};
   // Of one call, from its start: no try begins after it. 0 = no retries.
   std::chrono::milliseconds deadline{60'000};
 };
 
-// Waits for the time given; false = stop now (shutting down). Called on the caller's thread, possibly
-// by several at once.
+// Waits for the time given; false = stop now (shutting down). Called on the caller's thread,
+// possibly by several at once.
 using RetryWaiter = std::function<bool(std::chrono::milliseconds)>;
 
 // Requests sent to the inner store, every try counted.
@@ -37,11 +37,11 @@ struct RequestCounts {
   uint64_t Total() const { return puts + gets + heads + lists + deletes; }
 };
 
-// Repeats a call while it says kUnavailable and the deadline allows; every other answer is handed on
-// as it is. When time is over: kUnavailable, with how many tries there were. When the waiter says
-// stop: kCancelled. PutIfAbsent is repeated too: after an answer that was lost, the retry finds the
-// object of the first try and says kAlreadyExists, so the caller compares. Thread-safe if the inner
-// store and the waiter are.
+// Repeats a call while it says kUnavailable and the deadline allows; every other answer is handed
+// on as it is. When time is over: kUnavailable, with how many tries there were. When the waiter
+// says stop: kCancelled. PutIfAbsent is repeated too: after an answer that was lost, the retry
+// finds the object of the first try and says kAlreadyExists, so the caller compares. Thread-safe if
+// the inner store and the waiter are.
 class RetryingStore : public ObjectStore {
  public:
   // `clock` must outlive the store; its monotonic time measures the deadline.

@@ -123,10 +123,9 @@ auto FaultStore::Run(StoreOp op, std::string_view key, F call) -> decltype(call(
   if (hook) {
     RETURN_IF_ERROR(hook(op, key, n));
   }
-  const Status injected =
-      fault ? Status(fault->code, "injected into call " + std::to_string(n) + " for " +
-                                      std::string(key))
-            : Status();
+  const Status injected = fault ? Status(fault->code, "injected into call " + std::to_string(n) +
+                                                          " for " + std::string(key))
+                                : Status();
   if (!injected.ok() && fault->when == FaultWhen::kBeforeEffect) {
     return injected;
   }
@@ -156,8 +155,7 @@ Result<ObjectInfo> FaultStore::Head(std::string_view key) {
 
 Result<std::vector<ObjectInfo>> FaultStore::List(std::string_view prefix,
                                                  std::string_view start_after, int max_keys) {
-  return Run(StoreOp::kList, prefix,
-             [&] { return inner_->List(prefix, start_after, max_keys); });
+  return Run(StoreOp::kList, prefix, [&] { return inner_->List(prefix, start_after, max_keys); });
 }
 
 Status FaultStore::Delete(std::string_view key) {

@@ -3,8 +3,8 @@
 //
 //   LD_PRELOAD=.../lib/libsqlite_s3_kill_at.so KILL_AT=7 some-program ...
 //
-// (tests/support/run_program.h sets this up.) Calls are counted from 1 over all threads of a process;
-// a child process counts for itself. What is counted, by operation name:
+// (tests/support/run_program.h sets this up.) Calls are counted from 1 over all threads of a
+// process; a child process counts for itself. What is counted, by operation name:
 //
 //   creat      open, openat with O_CREAT or O_TRUNC      link       link, linkat
 //   write      write, writev                             rename     rename, renameat
@@ -20,22 +20,22 @@
 //
 // Environment:
 //   KILL_AT=k       the k-th call does not happen: the process dies by SIGKILL instead.
-//   KILL_AT_TORN=1  with KILL_AT: if that call is a write or pwrite, half of its bytes are written first.
+//   KILL_AT_TORN=1  with KILL_AT: of a write or pwrite, half of the bytes are written first.
 //   FAIL_AT=k       the k-th call does not happen and fails with FAIL_ERRNO. "k+": that one and all
 //                   later ones.
 //   FAIL_ERRNO=e    a number, or EIO (default), ENOSPC, EDQUOT, EPERM, EACCES, EROFS, EINVAL,
 //                   EOPNOTSUPP, ENOSYS, EINTR, EMFILE, EEXIST, EXDEV.
-//   KILL_AT_OPS     comma-separated operation names; others are not counted. Default: all that change
-//                   something.
+//   KILL_AT_OPS     comma-separated operation names; others are not counted. Default: all that
+//                   change something.
 //   KILL_AT_PATH    only calls whose path holds this text count. The path of a descriptor is what
-//                   /proc/self/fd says; a name relative to a directory is joined to it; of two paths
-//                   either may match.
+//                   /proc/self/fd says; a name relative to a directory is joined to it; of two
+//                   paths either may match.
 //   KILL_AT_LOG     a file to which "k operation path\n" is appended for every counted call, before
 //                   the call.
 //
-// Not seen: io_uring, mmap, and what libc does inside itself (fwrite, std::ofstream). System calls are
-// made directly, so 64-bit only; cancellation points are lost. A program built with AddressSanitizer
-// needs ASAN_OPTIONS=verify_asan_link_order=0.
+// Not seen: io_uring, mmap, and what libc does inside itself (fwrite, std::ofstream). System calls
+// are made directly, so 64-bit only; cancellation points are lost. A program built with
+// AddressSanitizer needs ASAN_OPTIONS=verify_asan_link_order=0.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -104,7 +104,8 @@ __attribute__((constructor)) static void Start(void) {
   g_path = getenv("KILL_AT_PATH");
   text = getenv("KILL_AT_LOG");
   if (text != NULL) {
-    g_log = (int)syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    g_log =
+        (int)syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   }
   g_ready = 1;
 }
@@ -222,13 +223,13 @@ static int OpenAt(int dirfd, const char* path, int flags, mode_t mode) {
   return (int)syscall(SYS_openat, dirfd, path, flags, mode);
 }
 
-#define MODE_OF(flags, mode)                                       \
-  mode_t mode = 0;                                                 \
-  if (((flags) & O_CREAT) != 0 || ((flags) & O_TMPFILE) == O_TMPFILE) { \
-    va_list args;                                                  \
-    va_start(args, flags);                                         \
-    mode = va_arg(args, mode_t);                                   \
-    va_end(args);                                                  \
+#define MODE_OF(flags, mode)                                        \
+  mode_t mode = 0;                                                  \
+  if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE) { \
+    va_list args;                                                   \
+    va_start(args, flags);                                          \
+    mode = va_arg(args, mode_t);                                    \
+    va_end(args);                                                   \
   }
 
 int open(const char* path, int flags, ...) {

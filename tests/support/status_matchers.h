@@ -1,6 +1,7 @@
 #pragma once
 // EXPECT_OK(e), ASSERT_OK(e), EXPECT_STATUS(e, StatusCode::kNotFound), ASSERT_STATUS(e, code),
-// ASSERT_OK_AND_ASSIGN(auto x, e): for a Status or a Result<T>. All but the last take messages with <<.
+// ASSERT_OK_AND_ASSIGN(auto x, e): for a Status or a Result<T>. All but the last take messages with
+// <<.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,8 +24,8 @@ Status ToStatus(const Result<T>& result) {
   return result.status();
 }
 
-inline ::testing::AssertionResult HasCode(const char* expression, const char*,
-                                          const Status& status, StatusCode code) {
+inline ::testing::AssertionResult HasCode(const char* expression, const char*, const Status& status,
+                                          StatusCode code) {
   if (status.code() == code) {
     return ::testing::AssertionSuccess();
   }
@@ -35,9 +36,9 @@ inline ::testing::AssertionResult HasCode(const char* expression, const char*,
 }  // namespace testing_internal
 }  // namespace sqlite_s3
 
-#define SQLITE_S3_TEST_STATUS(macro, expr, code) \
-  macro(::sqlite_s3::testing_internal::HasCode, \
-        ::sqlite_s3::testing_internal::ToStatus(expr), (code))
+#define SQLITE_S3_TEST_STATUS(macro, expr, code)                                               \
+  macro(::sqlite_s3::testing_internal::HasCode, ::sqlite_s3::testing_internal::ToStatus(expr), \
+        (code))
 #define EXPECT_STATUS(expr, code) SQLITE_S3_TEST_STATUS(EXPECT_PRED_FORMAT2, expr, code)
 #define ASSERT_STATUS(expr, code) SQLITE_S3_TEST_STATUS(ASSERT_PRED_FORMAT2, expr, code)
 #define EXPECT_OK(expr) EXPECT_STATUS(expr, ::sqlite_s3::StatusCode::kOk)
@@ -46,7 +47,7 @@ inline ::testing::AssertionResult HasCode(const char* expression, const char*,
 // In a function that returns void.
 #define ASSERT_OK_AND_ASSIGN(lhs, expr) \
   ASSERT_OK_AND_ASSIGN_IMPL(SQLITE_S3_CONCAT(test_result_, __LINE__), lhs, expr)
-#define ASSERT_OK_AND_ASSIGN_IMPL(tmp, lhs, expr)          \
-  auto tmp = (expr);                                       \
+#define ASSERT_OK_AND_ASSIGN_IMPL(tmp, lhs, expr)                              \
+  auto tmp = (expr);                                                           \
   ASSERT_TRUE(tmp.ok()) << #expr << "\n    says: " << tmp.status().ToString(); \
   lhs = std::move(tmp).value()
