@@ -27,6 +27,18 @@ int WindowLogFor(size_t bytes) {
   return std::max(kMinWindowLog, log2);
 }
 
+// The low levels' own hash tables are made for data that repeats nearby; ours repeats at the
+// distance of a whole prefix, where they have forgotten it: measured with 256 changed 4 KiB pages
+// at level 1, 2,426 bytes a page instead of 132, and a third of the speed. 0 leaves it to libzstd.
+int HashLogFor(int level, int window_log) {
+  constexpr int kLastFastLevel = 4;  // above, the tables are large enough
+  constexpr int kFirstWindowLog = 17;
+  constexpr int kMaxHashLog = 18;
+  return level <= kLastFastLevel && window_log >= kFirstWindowLog
+             ? std::min(window_log - 2, kMaxHashLog)
+             : 0;
+}
+
 // RFC 8878, section 3.1.1.1.2.
 uint64_t WindowBytes(uint8_t descriptor) {
   uint64_t base = uint64_t{1} << (kMinWindowLog + (descriptor >> 3));
@@ -40,11 +52,13 @@ size_t ZstdFrameBound(size_t n) { return ZSTD_compressBound(n); }
 struct ZstdCompressor::Impl {
   std::unique_ptr<ZSTD_CCtx, FreeCCtx> context;
   Bytes scratch;
+  int level = 0;
   int window_log = 0;
 };
 
 ZstdCompressor::ZstdCompressor(int level, bool checksum) : impl_(std::make_unique<Impl>()) {
   impl_->context.reset(ZSTD_createCCtx());
+  impl_->level = level;
   ZSTD_CCtx* c = impl_->context.get();
   if (c != nullptr) {
     // These fail only for values out of range, and the level is clamped by libzstd.
@@ -70,8 +84,9 @@ Result<ByteSpan> ZstdCompressor::Compress(ByteSpan content, ByteSpan prefix) {
   int window_log = WindowLogFor(content.size() + prefix.size());
   if (window_log != impl_->window_log) {
     size_t rc = ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, window_log);
-    if (ZSTD_isError(rc)) {
-      return InternalError(std::string("zstd: ") + ZSTD_getErrorName(rc));
+    size_t rc2 = ZSTD_CCtx_setParameter(c, ZSTD_c_hashLog, HashLogFor(impl_->level, window_log));
+    if (ZSTD_isError(rc) || ZSTD_isError(rc2)) {
+      return InternalError(std::string("zstd: ") + ZSTD_getErrorName(ZSTD_isError(rc) ? rc : rc2));
     }
     impl_->window_log = window_log;
   }
