@@ -3,6 +3,13 @@
 #include <utility>
 
 namespace sqlite_s3 {
+namespace {
+
+thread_local bool opening_on_this_thread = false;
+
+}  // namespace
+
+bool Connection::OpeningOnThisThread() { return opening_on_this_thread; }
 
 Status SqliteStatus(int rc, const std::string& what, sqlite3* db) {
   if (rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW) {
@@ -101,9 +108,11 @@ Result<std::string> Statement::RunText() {
 Result<Connection> Connection::Open(const std::string& path, int flags, const std::string& vfs,
                                     int busy_timeout_ms) {
   Connection c;
+  opening_on_this_thread = true;
   int rc = sqlite3_open_v2(path.c_str(), &c.db_,
                            flags | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_FULLMUTEX,
                            vfs.empty() ? nullptr : vfs.c_str());
+  opening_on_this_thread = false;
   if (rc != SQLITE_OK) {
     return SqliteStatus(rc, "cannot open database '" + path + "'", c.db_);
   }

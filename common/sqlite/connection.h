@@ -47,6 +47,9 @@ class Connection {
   Connection& operator=(Connection&& other) noexcept;
   ~Connection() { Close(); }
 
+  // True while this thread is inside Open: an auto-extension of ours must leave such a connection be.
+  static bool OpeningOnThisThread();
+
   sqlite3* get() const { return db_; }
   explicit operator bool() const { return db_ != nullptr; }
   void Close();

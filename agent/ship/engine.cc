@@ -1,0 +1,486 @@
+#include "agent/ship/engine.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <csignal>
+
+#include "agent/ship/engine_impl.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr RetryPolicy kPatient{std::chrono::milliseconds(50), std::chrono::milliseconds(1000),
+                               std::chrono::milliseconds(5000)};
+constexpr RetryPolicy kOneTry{std::chrono::milliseconds(0), std::chrono::milliseconds(0),
+                              std::chrono::milliseconds(0)};
+constexpr auto kHookRoomWait = std::chrono::milliseconds(10);
+constexpr auto kHookLockWait = std::chrono::milliseconds(5);
+constexpr auto kStatusWait = std::chrono::milliseconds(2000);
+constexpr int kWriteLockTimeoutMs = 10;
+
+}  // namespace
+
+Result<std::shared_ptr<Engine>> Engine::Start(const EngineConfig& config) {
+  auto engine = std::make_shared<EngineImpl>(config);
+  RETURN_IF_ERROR(engine->Init());
+  return std::shared_ptr<Engine>(std::move(engine));
+}
+
+EngineImpl::EngineImpl(const EngineConfig& config)
+    : config_(config), checkpoint_pages_(config.checkpoint_pages) {
+  auto wait = [this](std::chrono::milliseconds d) {
+    std::unique_lock lock(state_mutex_);
+    return !upload_cv_.wait_for(lock, d, [&] { return Interrupted(); });
+  };
+  patient_store_ = std::make_shared<RetryingStore>(config_.store, kPatient, wait, *config_.clock);
+  upload_store_ = std::make_shared<RetryingStore>(config_.store, kOneTry, wait, *config_.clock);
+}
+
+EngineImpl::~EngineImpl() { (void)Stop(std::chrono::milliseconds(0)); }
+
+Status EngineImpl::Init() {
+  if (config_.database_path.empty()) {
+    return FailedPreconditionError(
+        "an in-memory or temporary database cannot be shipped, hint: it needs a file");
+  }
+  // Before anything is made beside it: a database that cannot be shipped stays as it was.
+  RETURN_IF_ERROR(WalCapture::Probe(config_.database_path, config_.vfs));
+  const std::string& dir = config_.options.state_dir;
+  ASSIGN_OR_RETURN(state_dir_, StateDir::Open(dir.empty() ? config_.database_path + "-s3" : dir));
+  ASSIGN_OR_RETURN(shared_, SharedBlock::Open(state_dir_.path("shared")));
+  ASSIGN_OR_RETURN(bool locked, state_dir_.TryLock());
+  if (!locked) {
+    state_ = static_cast<int>(EngineState::kStandby);
+    StartThreads();
+    return Status::Ok();
+  }
+  SetState(EngineState::kStarting);
+  Status status = OpenSession();
+  if (status.ok() && !ours_) {
+    // Whether we may append at all depends on every page: the caller waits for that answer.
+    status = Scan();
+    scanned_ = status.ok();
+  }
+  if (!status.ok()) {
+    dead_ = true;
+    CloseSession();
+    state_dir_.Unlock();
+    return status;
+  }
+  session_open_ = true;
+  StartThreads();
+  return Status::Ok();
+}
+
+void EngineImpl::StartThreads() {
+  stop_now_ = false;
+  flushing_ = false;
+  worker_done_ = false;
+  threads_running_ = true;
+  // Our threads must never be the ones that run the application's signal handlers.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  worker_ = std::thread([this] {
+    WorkerMain();
+    std::lock_guard lock(state_mutex_);
+    worker_done_ = true;
+    upload_cv_.notify_all();
+  });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void EngineImpl::StopThreads(bool flush, std::chrono::milliseconds timeout) {
+  if (!threads_running_) {
+    return;
+  }
+  if (flush) {
+    flushing_ = true;
+    shared_->Ring();
+    std::unique_lock lock(state_mutex_);
+    upload_cv_.notify_all();
+    upload_cv_.wait_for(lock, timeout, [&] { return worker_done_; });
+  }
+  {
+    std::lock_guard lock(state_mutex_);
+    stop_now_ = true;
+    upload_cv_.notify_all();
+  }
+  shared_->Ring();
+  if (worker_.joinable()) {
+    worker_.join();
+  }
+  threads_running_ = false;
+}
+
+Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
+  std::lock_guard stopping(stop_mutex_);
+  if (dead_) {
+    return Status::Ok();
+  }
+  StopThreads(true, timeout);
+  const bool all_shipped = !spool_ || spool_->size() == 0;
+  const EngineState last = state();
+  {
+    std::lock_guard lock(capture_mutex_);
+    capture_.reset();
+    spare_connection_.Close();
+  }
+  dead_ = true;
+  state_ = static_cast<int>(EngineState::kStopped);
+  if (state_dir_.locked()) {
+    (*shared_)->state = static_cast<uint32_t>(EngineState::kStopped);
+    shared_->Publish();
+  }
+  state_dir_.Unlock();
+  if (last == EngineState::kFenced || last == EngineState::kFailed) {
+    return WhyNotFor(last);
+  }
+  if (!all_shipped) {
+    return DeadlineExceededError(
+        "not everything was shipped before the timeout, hint: the rest is in the state directory "
+        "and goes out at the next start");
+  }
+  return Status::Ok();
+}
+
+// --- the hook ----------------------------------------------------------------------------------------
+
+void EngineImpl::OnCommit(uint32_t frames) {
+  if (dead_) {
+    return;
+  }
+  shared_->NoteCommit(frames, Now());
+  unannounced_ = 0;
+  const uint32_t threshold = checkpoint_pages_;
+  if (frames < threshold || threshold == 0) {
+    room_retry_at_ = 0;
+  } else if (frames >= room_retry_at_) {
+    MakeRoomInHook(frames);
+  }
+  if (config_.options.durability == CommitDurability::kCommit) {
+    WaitForCommit();
+  } else {
+    shared_->RingIfIdle();
+  }
+}
+
+// In the committing thread, where SQLite's own autocheckpoint would run: the only moment when its
+// connection surely does not write. A worker's pin alone would keep the WAL from ever being reset
+// (0.9-1.9 GB in ten seconds, measured; docs/adr/0003).
+void EngineImpl::MakeRoomInHook(uint32_t frames) {
+  const uint32_t threshold = checkpoint_pages_;
+  room_retry_at_ = frames + threshold / 8 + 1;
+  if (state() == EngineState::kStandby) {
+    // The shipper of another process holds the pin: ask it, and give it a quiet moment.
+    (void)AwaitTicket((*shared_)->room_ticket, (*shared_)->roomed_ticket, kHookRoomWait);
+    return;
+  }
+  std::unique_lock lock(capture_mutex_, std::defer_lock);
+  if (!lock.try_lock_for(kHookLockWait)) {
+    return;
+  }
+  if (!capture_ || gap_ || !capture_->pinned()) {
+    if (!capture_) {
+      if (!spare_connection_) {
+        auto opened = Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs, 0);
+        if (!opened.ok()) {
+          return;
+        }
+        spare_connection_ = std::move(opened).value();
+      }
+      sqlite3_wal_checkpoint_v2(spare_connection_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                                nullptr);
+    } else {
+      (void)capture_->CheckpointUnpinned();  // best effort, as SQLite's own is
+    }
+    ++checkpoints_;
+    return;
+  }
+  auto outcome = capture_->MakeRoom(*this);
+  if (outcome.ok() && !outcome->ran && frames >= 2 * threshold && MayMerge()) {
+    // The encoder is behind: rather than let the WAL or memory grow, commits share restore points.
+    merging_ = true;
+    outcome = capture_->MakeRoom(*this);
+    merging_ = false;
+  }
+  if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold) {
+    outcome = capture_->MakeRoomUnderWriteLock(*this, kWriteLockTimeoutMs);
+  }
+  if (outcome.ok() && outcome->ran) {
+    ++checkpoints_;
+    if (outcome->complete) {
+      room_retry_at_ = 0;
+    }
+  }
+}
+
+// With the spool full, what happens is what when_full says, not merging.
+bool EngineImpl::MayMerge() const { return mode_ == CaptureMode::kShip && !spool_full_; }
+
+void EngineImpl::WaitForCommit() {
+  Status status = AwaitTicket((*shared_)->sync_ticket, (*shared_)->synced_ticket,
+                              config_.options.commit_timeout);
+  if (!status.ok()) {
+    ++commit_timeouts_;
+    Log(LogLevel::kWarning, "a durable commit returned before it was in the store: " +
+                                status.ToString() + " (the commit itself stands)");
+  }
+}
+
+void EngineImpl::AttachConnection() { ++connections_; }
+
+bool EngineImpl::DetachConnection() {
+  if (--connections_ > 0) {
+    return false;
+  }
+  (void)Stop(config_.options.close_timeout);  // what is left is in the spool; status said so
+  return true;
+}
+
+// --- waiting -------------------------------------------------------------------------------------------
+
+Status EngineImpl::WhyNotFor(EngineState s) {
+  std::lock_guard lock(state_mutex_);
+  switch (s) {
+    case EngineState::kFenced:
+      return AbortedError("shipping is fenced: " + last_error_);
+    case EngineState::kFailed:
+      return FailedPreconditionError("shipping has failed: " + last_error_);
+    case EngineState::kStopped:
+      return CancelledError("shipping has stopped");
+    default:
+      return Status::Ok();
+  }
+}
+
+Status EngineImpl::AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
+                               std::chrono::milliseconds timeout) {
+  const uint64_t mine = ++ticket;
+  const int64_t deadline = Monotonic() + timeout.count() * 1000;
+  shared_->Ring();
+  for (;;) {
+    uint32_t seen = (*shared_)->news;
+    if (done >= mine) {
+      return Status::Ok();
+    }
+    RETURN_IF_ERROR(WhyNotFor(dead_ ? EngineState::kStopped : state()));
+    int64_t left = deadline - Monotonic();
+    if (left <= 0) {
+      std::lock_guard lock(state_mutex_);
+      return DeadlineExceededError(fmt::format("not in the store after {} ms{}{}", timeout.count(),
+                                               last_error_.empty() ? "" : ": ", last_error_));
+    }
+    // Bounded, because the process that ships may die: then another one takes over and finds the
+    // ticket, or nobody does and the deadline counts.
+    shared_->WaitForNews(seen, std::chrono::microseconds(std::min<int64_t>(left, 250'000)));
+  }
+}
+
+Status EngineImpl::Sync(std::chrono::milliseconds timeout, Txid* txid) {
+  if (dead_) {
+    return WhyNotFor(EngineState::kStopped);
+  }
+  RETURN_IF_ERROR(AwaitTicket((*shared_)->sync_ticket, (*shared_)->synced_ticket, timeout));
+  if (txid != nullptr) {
+    *txid = {(*shared_)->shipped_txid};
+  }
+  return Status::Ok();
+}
+
+Status EngineImpl::Wait(Txid txid, std::chrono::milliseconds timeout) {
+  if (dead_) {
+    return WhyNotFor(EngineState::kStopped);
+  }
+  const int64_t deadline = Monotonic() + timeout.count() * 1000;
+  for (;;) {
+    uint32_t seen = (*shared_)->news;
+    if ((*shared_)->shipped_txid >= txid.value) {
+      return Status::Ok();
+    }
+    if (txid.value > (*shared_)->captured_txid && state() != EngineState::kStarting) {
+      return InvalidArgumentError("TXID " + FormatTxid(txid) + " is beyond the last one, " +
+                                  FormatTxid({(*shared_)->captured_txid}));
+    }
+    RETURN_IF_ERROR(WhyNotFor(dead_ ? EngineState::kStopped : state()));
+    int64_t left = deadline - Monotonic();
+    if (left <= 0) {
+      return DeadlineExceededError("TXID " + FormatTxid(txid) + " is not in the store yet");
+    }
+    shared_->WaitForNews(seen, std::chrono::microseconds(std::min<int64_t>(left, 250'000)));
+  }
+}
+
+Result<Txid> EngineImpl::Mark(const std::string& name, std::chrono::milliseconds timeout) {
+  RETURN_IF_ERROR(keys::ValidateMarkName(name));
+  if (dead_) {
+    return WhyNotFor(EngineState::kStopped);
+  }
+  RETURN_IF_ERROR(AwaitTicket((*shared_)->capture_ticket, (*shared_)->captured_ticket, timeout));
+  MarkDocument mark;
+  mark.name = name;
+  mark.txid = {(*shared_)->captured_txid};
+  mark.timeline = {(*shared_)->timeline};
+  mark.created_us = Now();
+  RETURN_IF_ERROR(Sync(timeout, nullptr));
+  Replica replica(*patient_store_);
+  RETURN_IF_ERROR(replica.Open());
+  RETURN_IF_ERROR(replica.WriteMark(mark));
+  return mark.txid;
+}
+
+Result<Txid> EngineImpl::MakeImage(std::chrono::milliseconds timeout) {
+  if (dead_) {
+    return WhyNotFor(EngineState::kStopped);
+  }
+  if (state() == EngineState::kStandby) {
+    return FailedPreconditionError(
+        "another process ships this database, hint: ask for the image there");
+  }
+  Txid wanted;
+  RETURN_IF_ERROR(Sync(timeout, &wanted));
+  image_requested_ = true;
+  shared_->Ring();
+  const int64_t deadline = Monotonic() + timeout.count() * 1000;
+  for (;;) {
+    uint32_t seen = (*shared_)->news;
+    {
+      std::lock_guard lock(image_mutex_);
+      if (has_image_ && image_txid_ >= wanted) {
+        return image_txid_;
+      }
+    }
+    RETURN_IF_ERROR(WhyNotFor(dead_ ? EngineState::kStopped : state()));
+    int64_t left = deadline - Monotonic();
+    if (left <= 0) {
+      return DeadlineExceededError("the image is not complete yet; it goes on");
+    }
+    shared_->WaitForNews(seen, std::chrono::microseconds(std::min<int64_t>(left, 100'000)));
+  }
+}
+
+// --- state -----------------------------------------------------------------------------------------------
+
+void EngineImpl::SetState(EngineState s, const Status& why) {
+  bool changed = false;
+  {
+    std::lock_guard lock(state_mutex_);
+    if (!why.ok()) {
+      changed = last_error_ != why.ToString();
+      last_error_ = why.ToString();
+    } else if (s == EngineState::kShipping) {
+      last_error_.clear();
+    }
+  }
+  changed = state_.exchange(static_cast<int>(s)) != static_cast<int>(s) || changed;
+  if (s != EngineState::kStandby && shared_) {
+    (*shared_)->state = static_cast<uint32_t>(s);
+    shared_->Publish();
+  }
+  if (changed) {
+    Log(why.ok() ? LogLevel::kInfo : LogLevel::kWarning,
+        std::string(EngineStateName(s)) + (why.ok() ? "" : ": " + why.ToString()));
+  }
+}
+
+void EngineImpl::Log(LogLevel level, const std::string& message) {
+  if (config_.log) {
+    config_.log(level, message);
+  }
+}
+
+EngineStatus EngineImpl::GetStatus(bool force_capture) {
+  EngineStatus s;
+  s.database = config_.database_path;
+  s.replica = config_.store->Describe();
+  s.sqlite_version = sqlite3_libversion();
+  s.sqlite_wal_reset_bug = HasWalResetBug(sqlite3_libversion_number());
+  if (force_capture && !dead_) {
+    // Best effort: while starting or without room the TXID lags, and `state` says why.
+    (void)AwaitTicket((*shared_)->capture_ticket, (*shared_)->captured_ticket, kStatusWait);
+  }
+  s.state = dead_ ? EngineState::kStopped : state();
+  if (shared_) {
+    s.timeline = (*shared_)->timeline;
+    s.txid = {(*shared_)->captured_txid};
+    s.shipped_txid = {(*shared_)->shipped_txid};
+  }
+  s.lag_commits = s.txid.value > s.shipped_txid.value ? s.txid.value - s.shipped_txid.value : 0;
+  s.bytes_shipped = bytes_shipped_;
+  s.bytes_captured = bytes_captured_;
+  s.segments = segments_;
+  s.images = images_;
+  s.requests = patient_store_->counts().Total() + upload_store_->counts().Total();
+  s.merged_commits = merged_commits_;
+  s.resyncs = resyncs_;
+  s.salvaged_commits = salvaged_;
+  s.checkpoints = checkpoints_;
+  s.wal_resets = wal_resets_;
+  s.commit_timeouts = commit_timeouts_;
+  s.hook_displaced = hook_displaced_;
+  if (!dead_ && capture_mutex_.try_lock_for(kHookRoomWait)) {
+    if (capture_) {
+      s.wal_frames = capture_->index().PeekMaxFrame();
+      wal_resets_ = s.wal_resets = capture_->wal_resets();
+      s.salvaged_commits = capture_->salvaged_commits();
+    }
+    if (spool_) {
+      s.spool_bytes = spool_->bytes();
+    }
+    capture_mutex_.unlock();
+  }
+  {
+    std::lock_guard lock(image_mutex_);
+    s.image_txid = image_txid_;
+    s.image_running = !image_thread_done_;
+  }
+  std::lock_guard lock(state_mutex_);
+  s.last_error = last_error_;
+  if (!lag_.empty()) {
+    s.lag_ms = std::max<int64_t>((Monotonic() - lag_.front().second) / 1000, 0);
+  } else if (s.lag_commits > 0) {
+    s.lag_ms = std::max<int64_t>((Monotonic() - segment_since_us_) / 1000, 0);
+  }
+  return s;
+}
+
+// --- fork ------------------------------------------------------------------------------------------------
+
+// SQLite connections must not cross a fork: a child's close would drop locks, its mutexes may be held
+// by threads that do not exist there (docs/adr/0003: a child's acknowledged commit was lost).
+void EngineImpl::PrepareFork() {
+  stop_mutex_.lock();
+  if (!dead_) {
+    StopThreads(false, std::chrono::milliseconds(0));
+  }
+  capture_mutex_.lock();
+  capture_.reset();
+  spare_connection_.Close();
+  state_mutex_.lock();
+  image_mutex_.lock();
+  state_dir_.Unlock();
+}
+
+void EngineImpl::ParentAfterFork() {
+  image_mutex_.unlock();
+  state_mutex_.unlock();
+  capture_mutex_.unlock();
+  if (!dead_) {
+    SetState(EngineState::kStarting);
+    StartThreads();
+  }
+  stop_mutex_.unlock();
+}
+
+void EngineImpl::ChildAfterFork() {
+  image_mutex_.unlock();
+  state_mutex_.unlock();
+  capture_mutex_.unlock();
+  dead_ = true;
+  state_ = static_cast<int>(EngineState::kStopped);
+  stop_mutex_.unlock();
+}
+
+}  // namespace sqlite_s3

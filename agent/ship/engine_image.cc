@@ -1,0 +1,243 @@
+// Images: all pages as of one TXID, copied in short turns while commits go on.
+
+#include <fmt/format.h>
+
+#include "agent/ship/engine_impl.h"
+#include "common/format/image_part.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr size_t kPartBytes = 16 << 20;
+constexpr int kImageLevel = 1;
+constexpr auto kRetry = std::chrono::milliseconds(1000);
+
+}  // namespace
+
+// From the worker, after each commit it encoded.
+void EngineImpl::NoteEncoded(int64_t time_us) {
+  last_commit_time_us_ = time_us;
+  if (image_wait_txid_ != encoder_->state().txid.value) {
+    return;
+  }
+  std::lock_guard lock(image_mutex_);
+  image_expected_ = ImageExpectation{time_us, encoder_->state().checksum};
+}
+
+void EngineImpl::MaybeStartImage() {
+  if (gap_) {
+    return;
+  }
+  {
+    std::lock_guard lock(image_mutex_);
+    if (!image_thread_done_) {
+      return;
+    }
+    ImageInputs in;
+    in.has_image = has_image_;
+    in.changed = assigned_txid_ > image_txid_.value;
+    in.log_bytes = log_bytes_since_image_;
+    in.image_bytes = image_bytes_;
+    in.age_us = Now() - image_made_us_;
+    if (Monotonic() < image_retry_us_ ||
+        (!DecideImage(in, config_.options) && !(image_requested_ && in.changed))) {
+      image_requested_ = image_requested_ && in.changed;
+      return;
+    }
+  }
+  JoinImage();
+  std::lock_guard lock(capture_mutex_);
+  StartImageLocked();
+}
+
+// REQUIRES: capture_mutex_, on the worker. The image is of the last captured commit.
+void EngineImpl::StartImageLocked() {
+  image_ = std::make_unique<ImageJob>();
+  image_->txid = {assigned_txid_};
+  image_->page_size = capture_->page_size();
+  image_->page_count = capture_->page_count();
+  image_->spill_path = state_dir_.path("image.aside");
+  reported_txid_ = assigned_txid_.load();  // nothing may be merged into this TXID any more
+  image_requested_ = false;
+  {
+    std::lock_guard lock(image_mutex_);
+    image_expected_.reset();
+    image_thread_done_ = false;
+    if (encoder_->state().txid == image_->txid) {
+      image_expected_ = ImageExpectation{last_commit_time_us_, encoder_->state().checksum};
+    }
+    image_wait_txid_ = image_->txid.value;
+  }
+  image_thread_ = std::thread([this] { ImageMain(); });
+}
+
+void EngineImpl::JoinImage() {
+  if (image_thread_.joinable()) {
+    image_thread_.join();
+  }
+}
+
+void EngineImpl::ImageMain() {
+  Status status = CopyImage();
+  {
+    std::lock_guard lock(capture_mutex_);
+    image_.reset();
+  }
+  if (!status.ok() && status.code() != StatusCode::kCancelled) {
+    Log(LogLevel::kWarning, "image: " + status.ToString());
+    std::lock_guard lock(state_mutex_);
+    last_error_ = "image: " + status.ToString();
+  }
+  std::lock_guard lock(image_mutex_);
+  image_thread_done_ = true;
+  image_wait_txid_ = 0;
+  if (!status.ok()) {
+    image_retry_us_ = Monotonic() + int64_t{10} * 1'000'000;
+  }
+  shared_->Ring();
+}
+
+// One turn under the lock: the next pages as of the image's TXID.
+Status EngineImpl::FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done) {
+  std::lock_guard lock(capture_mutex_);
+  ImageJob& job = *image_;
+  RETURN_IF_ERROR(job.status);
+  const PageNumber lock_page = LockBytePage(job.page_size);
+  const uint32_t limit = PagesPerImageFrame(job.page_size);
+  pages->clear();
+  content->resize(static_cast<size_t>(limit) * job.page_size);
+  while (pages->size() < limit && job.cursor <= job.page_count) {
+    PageNumber page = job.cursor;
+    if (page != lock_page) {
+      std::span<uint8_t> out(content->data() + pages->size() * job.page_size, job.page_size);
+      ASSIGN_OR_RETURN(bool aside, job.Take(page, out));
+      if (!aside) {
+        RETURN_IF_ERROR(capture_->ReadPage(page, out));
+      }
+      pages->push_back(page);
+    }
+    ++job.cursor;
+  }
+  content->resize(pages->size() * job.page_size);
+  *done = job.cursor > job.page_count;
+  if (*done) {
+    job.hold_pin = false;
+  }
+  return Status::Ok();
+}
+
+Status EngineImpl::CopyImage() {
+  ImageManifest manifest;
+  {
+    std::lock_guard lock(capture_mutex_);
+    manifest.txid = image_->txid;
+    manifest.page_size = image_->page_size;
+    manifest.page_count = image_->page_count;
+  }
+  manifest.database_id = identity_.database_id;
+  manifest.timeline = timeline_;
+  manifest.created_us = Now();
+  manifest.sqlite_version = static_cast<uint32_t>(sqlite3_libversion_number());
+  uint8_t random[8];
+  RETURN_IF_ERROR(FillRandom(random));
+  manifest.nonce = LoadLe64(random);
+
+  const PageHasher hasher(replica_->document().checksum_key);
+  ImagePartBuilder builder(manifest.page_size, kImageLevel);
+  Bytes hashes(size_t{manifest.page_count} * 8);  // the lock-byte page's stays zero
+  std::vector<PageNumber> pages;
+  Bytes content;
+  bool done = manifest.page_count == 0;
+  while (!done) {
+    if (uploader_stop_ || Interrupted()) {
+      return CancelledError("stopping");
+    }
+    RETURN_IF_ERROR(FillImageFrame(&pages, &content, &done));
+    for (size_t i = 0; i < pages.size(); ++i) {
+      uint64_t hash = hasher.Hash(
+          pages[i], ByteSpan(content).subspan(i * manifest.page_size, manifest.page_size));
+      manifest.db_checksum ^= hash;
+      StoreLe64(&hashes[size_t{pages[i] - 1} * 8], hash);
+    }
+    if (!pages.empty()) {
+      RETURN_IF_ERROR(builder.AddFrame(pages, content));
+    }
+    if (builder.page_count() > 0 && (done || builder.size_bytes() >= kPartBytes)) {
+      ImagePartInfo part;
+      part.number = static_cast<uint32_t>(manifest.parts.size());
+      part.page_count = builder.page_count();
+      Bytes bytes = builder.Finish();
+      part.size_bytes = bytes.size();
+      part.digest = ComputeDigest(bytes);
+      RETURN_IF_ERROR(PutImageObject(
+          keys::ImagePart(timeline_, manifest.txid, manifest.nonce, part.number), bytes));
+      manifest.parts.push_back(part);
+    }
+  }
+  return FinishImage(std::move(manifest), hashes);
+}
+
+// Keeps trying while the store is away: what was set aside is bounded by the database's size, and
+// giving up would cost the restore points since the image's TXID.
+Status EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
+  for (;;) {
+    auto put = upload_store_->PutIfAbsent(key, bytes);
+    if (put.ok() || put.code() == StatusCode::kAlreadyExists) {  // names are random: it is ours
+      bytes_shipped_ += bytes.size();
+      return Status::Ok();
+    }
+    if (put.code() == StatusCode::kInvalidArgument || put.code() == StatusCode::kCorruption) {
+      return put.status();
+    }
+    std::unique_lock lock(state_mutex_);
+    if (upload_cv_.wait_for(lock, kRetry, [&] { return uploader_stop_ || Interrupted(); })) {
+      return CancelledError("stopping");
+    }
+  }
+}
+
+Status EngineImpl::FinishImage(ImageManifest manifest, const Bytes& hashes) {
+  manifest.hashes_size_bytes = hashes.size();
+  manifest.hashes_digest = ComputeDigest(hashes);
+  RETURN_IF_ERROR(PutImageObject(
+      keys::ImageHashes(timeline_, manifest.txid, manifest.nonce), hashes));
+  // An image of a TXID that the log does not have must not exist: wait for its segment.
+  for (;;) {
+    uint32_t seen = (*shared_)->news;
+    if (acked_txid_ >= manifest.txid.value) {
+      break;
+    }
+    if (uploader_stop_ || Interrupted()) {
+      return CancelledError("stopping");
+    }
+    shared_->WaitForNews(seen, std::chrono::milliseconds(100));
+  }
+  std::optional<ImageExpectation> expected;
+  {
+    std::lock_guard lock(image_mutex_);
+    expected = image_expected_;
+  }
+  if (!expected || expected->checksum != manifest.db_checksum) {
+    return CorruptionError(fmt::format(
+        "the copy of TXID {} has checksum {:016x}, its commit says {:016x}; it is not used",
+        FormatTxid(manifest.txid), manifest.db_checksum, expected ? expected->checksum : 0));
+  }
+  manifest.commit_time_us = expected->time_us;
+  const std::string json = FormatImageManifest(manifest);
+  // Last: the image exists when its manifest does.
+  RETURN_IF_ERROR(
+      PutImageObject(keys::ImageManifest(timeline_, manifest.txid), AsBytes(json)));
+  std::lock_guard lock(image_mutex_);
+  ++images_;
+  has_image_ = true;
+  image_txid_ = manifest.txid;
+  image_made_us_ = manifest.created_us;
+  image_bytes_ = 0;
+  for (const ImagePartInfo& part : manifest.parts) {
+    image_bytes_ += part.size_bytes;
+  }
+  log_bytes_since_image_ = 0;
+  return Status::Ok();
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,257 @@
+#pragma once
+// EngineImpl: the threads and state behind engine.h. Private to agent/ship.
+//
+//   application thread --OnCommit--> SharedBlock <--tickets-- anybody who waits
+//   worker     capture (capture_mutex_) -> queue_ -> encode -> cut -> Spool; pin, scan, start
+//   uploader   Spool -> store, one at a time -> acknowledge
+//   image      pages under capture_mutex_ in short turns -> parts -> manifest
+//
+// Lock order: capture_mutex_ before state_mutex_; neither is held while the store is asked.
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/ship/engine.h"
+#include "agent/ship/image_job.h"
+#include "agent/ship/page_hashes.h"
+#include "agent/ship/policy.h"
+#include "agent/ship/segment_encoder.h"
+#include "agent/ship/shared_block.h"
+#include "agent/ship/spool.h"
+#include "agent/ship/state_dir.h"
+#include "agent/ship/wal_capture.h"
+#include "common/format/keys.h"
+#include "common/replica/replica.h"
+#include "common/store/retrying_store.h"
+
+namespace sqlite_s3 {
+
+class EngineImpl final : public Engine, private CaptureSink {
+ public:
+  explicit EngineImpl(const EngineConfig& config);
+  ~EngineImpl() override;
+  Status Init();  // the part of Start that can fail
+
+  void OnCommit(uint32_t frames) override;
+  void AttachConnection() override;
+  bool DetachConnection() override;
+  void SetHookDisplaced(bool displaced) override { hook_displaced_ = displaced; }
+  void SetCheckpointPages(uint32_t pages) override { checkpoint_pages_ = pages; }
+  uint64_t UnannouncedCommits() const override { return unannounced_; }
+  Status Sync(std::chrono::milliseconds timeout, Txid* txid) override;
+  Status Wait(Txid txid, std::chrono::milliseconds timeout) override;
+  Result<Txid> Mark(const std::string& name, std::chrono::milliseconds timeout) override;
+  Result<Txid> MakeImage(std::chrono::milliseconds timeout) override;
+  EngineStatus GetStatus(bool force_capture) override;
+  Status Stop(std::chrono::milliseconds timeout) override;
+  void PrepareFork() override;
+  void ParentAfterFork() override;
+  void ChildAfterFork() override;
+
+ private:
+  // What a worker's session ended with.
+  enum class SessionEnd { kStop, kRestart, kFenced, kFailed, kRetryLater };
+  // What is done with captured commits.
+  enum class CaptureMode {
+    kDrop,       // only the scan looks at them (they become part of its result)
+    kTentative,  // kept, until the scan says whether they lead to the live database
+    kShip,
+  };
+
+  // engine_session.cc
+  Status OpenSession();               // store and database are looked at; nothing is written but replica.json
+  Status ReconcileSpool(Head* head);
+  Status Scan();                      // compares the database with the replica and decides
+  Status ScanPages();
+  Status CatchUpScan();
+  Status ActOnStart(StartAction action);
+  Result<std::optional<Txid>> FindOlder(uint32_t page_count, uint64_t checksum);
+  Status LoadFallbackHashes();
+  Result<bool> VerifyTail();
+  Result<std::vector<PageNumber>> DifferingPages();
+  Status StartResync();
+  Status StartTimeline(Txid parent, TimelineReason reason, bool supersedes);
+  Status PushPart(const PartRef& ref, Bytes bytes);
+  void MakeEncoder();
+  void CloseSession();
+  Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
+
+  // engine_loop.cc
+  void WorkerMain();
+  SessionEnd RunSession();
+  SessionEnd ShipLoop();
+  SessionEnd EndFor(const Status& status);
+  Status CaptureSome(bool* more);
+  Status EncodeQueue();
+  Status EncodeBig();
+  Status CutIfDue(bool* full);
+  Status CutNow();
+  Status MakeRoomIfDue();
+  Status EnterGap();
+  struct Tickets {
+    uint64_t sync, capture, room;
+  };
+  void ServeTickets(const Tickets& tickets, bool caught_up);
+  bool Flushed();
+  void Sleep(uint32_t seen, bool busy);
+  void WaitOrStop(std::chrono::milliseconds d);
+  CutInputs CutState();
+  Status CheckFiles();
+
+  // engine_upload.cc
+  void UploaderMain();
+  Status UploadFront(const SpoolItem& item);
+  Status CheckConflict(const SpoolItem& item, const Bytes& ours);
+  void Acknowledge(const SpoolItem& item);
+  void CompleteSyncs();
+
+  // engine_image.cc
+  void NoteEncoded(int64_t time_us);
+  void MaybeStartImage();
+  void StartImageLocked();
+  void ImageMain();
+  Status CopyImage();
+  Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);
+  Status PutImageObject(const std::string& key, ByteSpan bytes);
+  Status FinishImage(ImageManifest manifest, const Bytes& hashes);
+  void JoinImage();
+
+  // CaptureSink, with capture_mutex_ held
+  void OnCapturedCommit(CapturedCommit commit) override;
+  int64_t CommitTime(uint32_t frame, bool* upper_bound) override;
+  bool WantsBases() override { return mode_ != CaptureMode::kDrop; }
+  bool WantsPrevious(PageNumber page) override { return image_ && image_->Wants(page); }
+  void SetAside(PageNumber page, PagePtr previous) override;
+  bool MustHoldPin() override { return image_ && image_->hold_pin; }
+  void OnShrink(uint32_t before, uint32_t after) override;
+  bool HasRoom() override;
+  void ScanSees(PageNumber page, ByteSpan content);
+
+  // engine_api.cc
+  void MakeRoomInHook(uint32_t frames);
+  void WaitForCommit();
+  void StopThreads(bool flush, std::chrono::milliseconds timeout);
+  void StartThreads();
+  Status AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
+                     std::chrono::milliseconds timeout);
+  Status WhyNotFor(EngineState s);
+  bool MayMerge() const;
+  void SetState(EngineState state, const Status& why = Status::Ok());
+  EngineState state() const { return static_cast<EngineState>(state_.load()); }
+  void Log(LogLevel level, const std::string& message);
+  int64_t Now() const { return config_.clock->WallMicros(); }
+  int64_t Monotonic() const { return config_.clock->MonotonicMicros(); }
+  bool Interrupted() const { return stop_now_.load(); }
+
+  const EngineConfig config_;
+  std::atomic<uint32_t> checkpoint_pages_;
+  std::shared_ptr<RetryingStore> patient_store_;  // start, marks, heads: retried for a while
+  std::shared_ptr<RetryingStore> upload_store_;   // one try a call: the uploader has its own patience
+  StateDir state_dir_;
+  std::unique_ptr<SharedBlock> shared_;
+
+  std::thread worker_, uploader_, image_thread_;
+  std::atomic<bool> stop_now_{false};    // threads end as soon as they can
+  std::atomic<bool> flushing_{false};    // ship everything, then end
+  std::atomic<bool> threads_running_{false};
+  std::atomic<bool> dead_{false};        // stopped, or a child of fork
+  std::mutex stop_mutex_;                // one Stop at a time
+  std::atomic<int> connections_{0};
+  bool session_open_ = false;            // OpenSession ran in Init, the worker need not
+  bool scanned_ = false;                 // so did Scan
+  std::atomic<bool> uploader_stop_{false};
+
+  // --- guarded by capture_mutex_ ---
+  std::timed_mutex capture_mutex_;
+  MemoryAccount account_;
+  std::unique_ptr<WalCapture> capture_;
+  Connection spare_connection_;          // checkpoints while there is no capture
+  CaptureMode mode_ = CaptureMode::kDrop;
+  std::deque<CapturedCommit> queue_;
+  int64_t queue_since_us_ = 0;           // monotonic, of the oldest commit in queue_
+  bool merging_ = false;
+  int64_t last_told_us_ = 0;             // hook's time of an earlier commit
+  std::atomic<int64_t> last_activity_us_{0};  // monotonic, of the last commit captured
+  std::optional<HashTableFile> scan_;
+  PageNumber scan_cursor_ = 0;           // pages below it are in scan_
+  uint64_t scan_sum_ = 0;
+  Status scan_status_;
+  std::unique_ptr<ImageJob> image_;
+  bool gap_ = false;                     // the pin is given up until the store is back
+
+  // --- the worker's own ---
+  std::unique_ptr<Replica> replica_;
+  std::vector<TimelineDocument> timelines_;
+  bool replica_is_new_ = false;
+  bool ours_ = false;
+  Identity identity_;
+  TimelineId timeline_;
+  Head head_;                            // in the store or on its way there through the spool
+  std::optional<PageHasher> hasher_;
+  std::optional<PageHashes> hashes_;
+  std::unique_ptr<SegmentEncoder> encoder_;
+  std::atomic<int64_t> segment_since_us_{0};         // monotonic, when the segment's first commit was captured
+  std::atomic<bool> spool_full_{false};
+  int64_t last_commit_time_us_ = 0;      // of the last encoded commit
+  uint32_t worker_room_retry_at_ = 0;    // frames
+  uint32_t worker_room_done_at_ = 0;
+  int64_t last_file_check_us_ = 0;
+  uint64_t encoded_commits_ = 0;
+  bool table_valid_ = false;             // hashes_ is the head's
+  std::vector<uint64_t> fallback_hashes_;  // else: what the head surely has, 0 where unsure
+  bool asked_older_ = false, asked_fallback_ = false;
+  bool conflict_resolved_ = false;       // on_conflict was acted upon in this process's life
+
+  // --- between worker and uploader ---
+  std::unique_ptr<Spool> spool_;
+  std::mutex state_mutex_;
+  std::condition_variable upload_cv_;
+  struct PendingSync {
+    uint64_t ticket;
+    Txid txid;
+  };
+  std::deque<PendingSync> pending_syncs_;
+  std::atomic<bool> fenced_{false};
+  std::string last_error_;
+  std::string fenced_reason_;
+  bool worker_done_ = false;
+  std::atomic<int64_t> last_ack_store_us_{0};
+  std::atomic<uint64_t> acked_txid_{0};
+  std::deque<std::pair<uint64_t, int64_t>> lag_;  // (txid, monotonic capture time) of cut segments
+
+  // --- images ---
+  std::mutex image_mutex_;
+  Txid image_txid_;
+  uint64_t image_bytes_ = 0;
+  int64_t image_made_us_ = 0;
+  bool has_image_ = false;
+  bool image_thread_done_ = true;
+  struct ImageExpectation {
+    int64_t time_us;
+    uint64_t checksum;
+  };
+  std::optional<ImageExpectation> image_expected_;  // of image_wait_txid_, once it is encoded
+  int64_t image_retry_us_ = 0;
+  std::atomic<uint64_t> image_wait_txid_{0};
+  std::atomic<bool> image_requested_{false};
+  std::atomic<uint64_t> log_bytes_since_image_{0};
+
+  // --- status ---
+  std::atomic<int> state_{static_cast<int>(EngineState::kStarting)};
+  std::atomic<bool> hook_displaced_{false};
+  std::atomic<uint64_t> unannounced_{0};
+  std::atomic<uint32_t> room_retry_at_{0};
+  std::atomic<uint64_t> bytes_shipped_{0}, bytes_captured_{0}, segments_{0}, images_{0},
+      merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
+      commit_timeouts_{0};
+  std::atomic<uint64_t> reported_txid_{0};  // told to somebody: never merged into
+  std::atomic<uint64_t> assigned_txid_{0};  // of the last captured commit
+};
+
+}  // namespace sqlite_s3

@@ -1,0 +1,540 @@
+// The worker: one thread that captures, encodes, cuts segments, makes room and keeps the pin moving.
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "agent/ship/engine_impl.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint32_t kCaptureBatchFrames = 256;
+constexpr auto kNap = std::chrono::milliseconds(2);
+constexpr auto kIdleSleep = std::chrono::milliseconds(500);
+constexpr int64_t kNapsForMicros = 20'000;         // after the last commit seen
+constexpr int64_t kFileCheckMicros = 2'000'000;
+constexpr auto kStandbyPoll = std::chrono::milliseconds(250);
+constexpr auto kRetryLater = std::chrono::milliseconds(2000);
+constexpr int kWriteLockTimeoutMs = 50;
+
+}  // namespace
+
+void EngineImpl::WorkerMain() {
+  while (!Interrupted() && !flushing_) {
+    auto locked = state_dir_.TryLock();
+    if (!locked.ok() || !*locked) {
+      SetState(EngineState::kStandby, locked.status());
+      WaitOrStop(kStandbyPoll);
+      continue;
+    }
+    SessionEnd end = RunSession();
+    CloseSession();
+    switch (end) {
+      case SessionEnd::kStop:
+        return;
+      case SessionEnd::kRestart:
+        break;
+      case SessionEnd::kRetryLater:
+        WaitOrStop(kRetryLater);
+        break;
+      case SessionEnd::kFenced:
+      case SessionEnd::kFailed:
+        // The application goes on without us: its hook makes plain checkpoints (MakeRoomInHook).
+        while (!Interrupted() && !flushing_) {
+          WaitOrStop(kIdleSleep);
+        }
+        return;
+    }
+  }
+}
+
+EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kCancelled:
+      return SessionEnd::kStop;
+    case StatusCode::kAborted:
+      SetState(EngineState::kFenced, status);
+      return SessionEnd::kFenced;
+    case StatusCode::kUnavailable:
+    case StatusCode::kDeadlineExceeded:
+    case StatusCode::kIoError:
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kPermissionDenied:
+      SetState(EngineState::kStoreAway, status);
+      return SessionEnd::kRetryLater;
+    case StatusCode::kFailedPrecondition:
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kUnimplemented:
+      SetState(EngineState::kFailed, status);
+      return SessionEnd::kFailed;
+    default:
+      // The WAL and its index did not fit together, or a bug of ours: what was shipped stands, and a
+      // new start compares every page.
+      SetState(EngineState::kStarting, status);
+      Log(LogLevel::kError, "starting again: " + status.ToString());
+      return SessionEnd::kRetryLater;
+  }
+}
+
+EngineImpl::SessionEnd EngineImpl::RunSession() {
+  if (!session_open_) {
+    SetState(EngineState::kStarting);
+    Status opened = OpenSession();
+    if (!opened.ok()) {
+      return EndFor(opened);
+    }
+  }
+  session_open_ = false;
+  asked_older_ = asked_fallback_ = false;
+  uploader_stop_ = false;
+  uploader_ = std::thread([this] { UploaderMain(); });
+  if (!scanned_) {
+    Status scanned = Scan();
+    if (!scanned.ok()) {
+      return EndFor(scanned);
+    }
+  }
+  scanned_ = false;
+  if (state() != EngineState::kStoreAway) {
+    SetState(EngineState::kShipping);
+  }
+  return ShipLoop();
+}
+
+// Ends what a session runs. Frozen bytes stay in the spool.
+void EngineImpl::CloseSession() {
+  uploader_stop_ = true;
+  {
+    std::lock_guard lock(state_mutex_);
+    upload_cv_.notify_all();
+  }
+  shared_->Publish();
+  if (uploader_.joinable()) {
+    uploader_.join();
+  }
+  JoinImage();
+  std::lock_guard lock(capture_mutex_);
+  image_.reset();
+  scan_.reset();
+  queue_.clear();
+  encoder_.reset();
+  const bool keep_for_checkpoints =
+      state() == EngineState::kFenced || state() == EngineState::kFailed;
+  if (capture_ && keep_for_checkpoints) {
+    capture_->ReleasePin();
+  } else {
+    capture_.reset();
+  }
+}
+
+EngineImpl::SessionEnd EngineImpl::ShipLoop() {
+  while (!Interrupted()) {
+    const uint32_t seen = (*shared_)->doorbell;
+    // Read before capturing: what was committed before a ticket was taken is then surely captured.
+    const Tickets tickets{(*shared_)->sync_ticket, (*shared_)->capture_ticket,
+                          (*shared_)->room_ticket};
+    const bool flushing = flushing_;
+    if (fenced_) {
+      {
+        std::lock_guard lock(state_mutex_);
+        identity_.fenced = fenced_reason_;
+      }
+      // Also after a restart we stay fenced, until told.
+      Status saved = state_dir_.SaveIdentity(identity_);
+      if (!saved.ok()) {
+        Log(LogLevel::kError, "the fence could not be noted: " + saved.ToString());
+      }
+      return SessionEnd::kFenced;
+    }
+    bool more = false;
+    Status status = gap_ ? Status::Ok() : CaptureSome(&more);
+    if (status.ok()) {
+      status = EncodeQueue();
+    }
+    bool full = false;
+    if (status.ok() && !more) {
+      ServeTickets(tickets, !gap_);
+    }
+    if (status.ok()) {
+      status = CutIfDue(&full);
+    }
+    if (status.ok()) {
+      status = MakeRoomIfDue();
+    }
+    if (status.ok() && !more) {
+      (*shared_)->roomed_ticket = tickets.room;
+      shared_->Publish();
+      status = hashes_->Acknowledge({acked_txid_}, false);
+    }
+    if (status.ok()) {
+      status = CheckFiles();
+    }
+    if (!status.ok()) {
+      // Whatever was encoded is sound: let it go out before starting again.
+      if (encoder_ && !encoder_->empty() && !gap_) {
+        (void)CutNow();  // the session ends anyway
+      }
+      return EndFor(status);
+    }
+    if (full && config_.options.when_full == WhenFull::kResync && !gap_) {
+      Status gap = EnterGap();
+      if (!gap.ok()) {
+        return EndFor(gap);
+      }
+    }
+    if (gap_ && spool_->bytes() < config_.options.spool_bytes / 2 && spool_->size() == 0) {
+      return SessionEnd::kRestart;  // the store is back: compare and ship what differs
+    }
+    if (flushing && !more && Flushed()) {
+      (void)hashes_->Acknowledge({acked_txid_}, true);  // a cache: the next start finds out
+      return SessionEnd::kStop;
+    }
+    MaybeStartImage();
+    if (!more) {
+      Sleep(seen, false);
+    }
+  }
+  // Stopped in the middle: what is encoded goes to the spool and out at the next start.
+  if (!gap_ && EncodeQueue().ok() && !encoder_->empty()) {
+    (void)CutNow();
+  }
+  return SessionEnd::kStop;
+}
+
+bool EngineImpl::Flushed() {
+  if (gap_) {
+    return true;
+  }
+  std::lock_guard lock(capture_mutex_);
+  return queue_.empty() && encoder_->empty() && spool_->size() == 0 && !capture_->HasPending();
+}
+
+Status EngineImpl::CaptureSome(bool* more) {
+  std::unique_lock lock(capture_mutex_);
+  auto outcome = capture_->Capture(*this, kCaptureBatchFrames);
+  if (!outcome.ok()) {
+    // A recovery going on, or a lock held by one: nothing is lost by looking again.
+    return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
+  }
+  if (*outcome == CaptureOutcome::kBigCommit) {
+    return EncodeBig();  // keeps the lock: its pages are read again from the WAL
+  }
+  *more = *outcome == CaptureOutcome::kMore;
+  return Status::Ok();
+}
+
+// Takes the queue in one swap, so that the hook can go on capturing while we encode.
+Status EngineImpl::EncodeQueue() {
+  for (;;) {
+    std::deque<CapturedCommit> batch;
+    int64_t since = 0;
+    {
+      std::lock_guard lock(capture_mutex_);
+      if (queue_.empty() || spool_full_) {
+        return Status::Ok();
+      }
+      batch.swap(queue_);
+      since = queue_since_us_;
+    }
+    if (encoder_->empty()) {
+      segment_since_us_ = since;
+    }
+    while (!batch.empty()) {
+      RETURN_IF_ERROR(encoder_->Add(batch.front()));
+      ++encoded_commits_;
+      NoteEncoded(batch.front().time_us);
+      batch.pop_front();
+      if (encoder_->size_bytes() >= config_.options.segment_bytes) {
+        bool full = false;
+        RETURN_IF_ERROR(CutIfDue(&full));
+        segment_since_us_ = Monotonic();
+      }
+    }
+  }
+}
+
+// REQUIRES: capture_mutex_, capture_->big() is next.
+Status EngineImpl::EncodeBig() {
+  const BigCommit& big = capture_->big();
+  while (!queue_.empty()) {  // what came before it
+    if (encoder_->empty()) {
+      segment_since_us_ = queue_since_us_;
+    }
+    RETURN_IF_ERROR(encoder_->Add(queue_.front()));
+    NoteEncoded(queue_.front().time_us);
+    queue_.pop_front();
+  }
+  if (!encoder_->empty()) {
+    RETURN_IF_ERROR(CutNow());
+  }
+  SegmentEncoder::StreamedCommit commit;
+  commit.time_us = big.time_us;
+  commit.flags = static_cast<uint8_t>(big.time_is_upper_bound ? kCommitTimeUpperBound : 0);
+  commit.page_count = big.page_count;
+  commit.wal_frames = big.wal_frames;
+  commit.end = big.end;
+  commit.pages.reserve(big.pages.size());
+  for (const auto& [page, frame] : big.pages) {
+    commit.pages.push_back(page);
+  }
+  auto read = [&](size_t i, std::span<uint8_t> content, std::span<uint8_t> base) -> Status {
+    const auto& [page, frame] = big.pages[i];
+    if (WantsPrevious(page)) {
+      PagePtr previous = PagePtr::Make(capture_->page_size(), account_);
+      RETURN_IF_ERROR(capture_->ReadPrevious(page, previous.writable()));
+      SetAside(page, std::move(previous));
+    }
+    if (!base.empty()) {
+      RETURN_IF_ERROR(capture_->ReadPrevious(page, base));
+    }
+    return capture_->ReadFramePage(frame, content);
+  };
+  auto push = [&](const PartRef& ref, Bytes bytes) { return PushPart(ref, std::move(bytes)); };
+  segment_since_us_ = Monotonic();
+  RETURN_IF_ERROR(encoder_->AddStreamed(commit, !big.whole_pages, read, push));
+  bytes_captured_ += uint64_t{big.wal_frames} * capture_->page_size();
+  capture_->FinishBigCommit(*this);
+  (*shared_)->captured_txid = ++assigned_txid_;
+  ++encoded_commits_;
+  NoteEncoded(commit.time_us);
+  last_activity_us_ = Monotonic();
+  return Status::Ok();
+}
+
+CutInputs EngineImpl::CutState() {
+  CutInputs in;
+  in.commits = encoder_->commit_count();
+  in.bytes = encoder_->size_bytes();
+  in.age_us = Monotonic() - segment_since_us_;
+  in.spool_bytes = spool_->bytes();
+  in.uploader_idle = spool_->size() == 0;
+  in.waiter = flushing_ || (*shared_)->sync_ticket != (*shared_)->synced_ticket;
+  return in;
+}
+
+Status EngineImpl::CutIfDue(bool* full) {
+  CutDecision decision = DecideCut(CutState(), config_.options);
+  *full = spool_full_ = decision == CutDecision::kFull;
+  return decision == CutDecision::kCut ? CutNow() : Status::Ok();
+}
+
+Status EngineImpl::CutNow() {
+  SpoolItem item;
+  item.is_segment = true;
+  item.key = keys::LogSegment(timeline_, {encoder_->state().txid.value - encoder_->commit_count() + 1});
+  item.commits = encoder_->commit_count();
+  item.last = encoder_->state().txid;
+  item.oldest_commit_us = segment_since_us_;
+  ASSIGN_OR_RETURN(SegmentBuilder::Finished finished, encoder_->Cut());
+  item.digest = finished.digest;
+  {
+    std::lock_guard lock(state_mutex_);
+    lag_.emplace_back(item.last.value, item.oldest_commit_us);
+  }
+  RETURN_IF_ERROR(spool_->Push(std::move(item), std::move(finished.bytes)));
+  std::lock_guard lock(state_mutex_);
+  upload_cv_.notify_one();
+  return Status::Ok();
+}
+
+void EngineImpl::ServeTickets(const Tickets& tickets, bool caught_up) {
+  if (!caught_up) {
+    return;
+  }
+  {
+    std::lock_guard lock(capture_mutex_);
+    if (spool_full_ && capture_->HasPending()) {
+      return;  // not captured: there was no room
+    }
+  }
+  if ((*shared_)->captured_ticket < tickets.capture) {
+    reported_txid_ = assigned_txid_.load();
+    (*shared_)->captured_ticket = tickets.capture;
+    shared_->Publish();
+  }
+  if ((*shared_)->synced_ticket < tickets.sync) {
+    std::lock_guard lock(state_mutex_);
+    if (pending_syncs_.empty() || pending_syncs_.back().ticket < tickets.sync) {
+      reported_txid_ = assigned_txid_.load();
+      pending_syncs_.push_back({tickets.sync, {assigned_txid_}});
+    }
+  }
+  CompleteSyncs();
+}
+
+// The worker's own room-making: for commits that no hook of this process announces (other processes,
+// a displaced hook, standbys that ask), and for frames that a crash of the machine would lose.
+Status EngineImpl::MakeRoomIfDue() {
+  const uint32_t threshold = checkpoint_pages_;
+  std::unique_lock lock(capture_mutex_);
+  if (gap_ || !capture_) {
+    return Status::Ok();
+  }
+  wal_resets_ = capture_->wal_resets();
+  salvaged_ = capture_->salvaged_commits();
+  const uint32_t frames = capture_->index().PeekMaxFrame();
+  const bool asked = (*shared_)->room_ticket != (*shared_)->roomed_ticket;
+  // Our own hook does it at the threshold, in the committing thread; leave it the first try.
+  const bool due = threshold > 0 && frames >= threshold && frames >= worker_room_retry_at_ &&
+                   (asked || unannounced_ > 0 || frames >= threshold + threshold / 4);
+  if (frames < threshold) {
+    worker_room_retry_at_ = 0;
+  }
+  if (!due && !capture_->wants_room()) {
+    return Status::Ok();
+  }
+  if (capture_->index().BackfilledFrames() >= frames && capture_->captured_frames() == frames &&
+      worker_room_done_at_ == frames) {
+    return Status::Ok();  // all is in the file and the pin is on slot 0: it is the writer's turn
+  }
+  auto outcome = capture_->MakeRoom(*this);
+  if (outcome.ok() && !outcome->complete && frames >= 2 * threshold && threshold > 0 &&
+      (unannounced_ > 0 || asked)) {
+    outcome = capture_->MakeRoomUnderWriteLock(*this, kWriteLockTimeoutMs);
+  }
+  if (!outcome.ok()) {
+    return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
+  }
+  checkpoints_ += outcome->ran ? 1 : 0;
+  worker_room_done_at_ = outcome->complete ? capture_->captured_frames() : 0;
+  worker_room_retry_at_ = outcome->complete ? 0 : frames + threshold / 8 + 1;
+  return Status::Ok();
+}
+
+// when_full=resync: what was captured so far still goes to the spool, then the pin is given up and
+// the WAL is the application's own again; once the spool is empty a new start ships the difference.
+Status EngineImpl::EnterGap() {
+  spool_full_ = false;
+  std::unique_lock lock(capture_mutex_);
+  while (!queue_.empty()) {
+    RETURN_IF_ERROR(encoder_->Add(queue_.front()));
+    NoteEncoded(queue_.front().time_us);
+    queue_.pop_front();
+  }
+  if (!encoder_->empty()) {
+    RETURN_IF_ERROR(CutNow());
+  }
+  capture_->ReleasePin();
+  gap_ = true;
+  Log(LogLevel::kWarning,
+      "the spool is full and the store away: commits from now on share one restore point "
+      "(when_full=resync)");
+  return Status::Ok();
+}
+
+// A -wal that was unlinked under us means that somebody removed it by hand or replaced the database:
+// commits go to a file that nobody else sees. Compare everything again.
+Status EngineImpl::CheckFiles() {
+  if (Monotonic() - last_file_check_us_ < kFileCheckMicros || gap_) {
+    return Status::Ok();
+  }
+  last_file_check_us_ = Monotonic();
+  std::lock_guard lock(capture_mutex_);
+  return capture_->CheckFilesInPlace();
+}
+
+void EngineImpl::Sleep(uint32_t seen, bool busy) {
+  if (busy || Interrupted() || (*shared_)->doorbell != seen) {
+    return;
+  }
+  std::chrono::microseconds wait = kIdleSleep;
+  bool nap = Monotonic() - last_activity_us_ < kNapsForMicros;
+  if (nap) {
+    wait = kNap;
+  }
+  if (!encoder_->empty() && spool_->size() == 0) {
+    wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));
+  }
+  if (wait.count() > 0) {
+    shared_->SleepUntilRung(seen, wait, nap);
+  }
+}
+
+void EngineImpl::WaitOrStop(std::chrono::milliseconds d) {
+  uint32_t seen = (*shared_)->doorbell;
+  if (Interrupted() || flushing_) {
+    return;
+  }
+  // A standby must not sleep on the shipper's doorbell: it would steal its wake-ups' meaning.
+  std::unique_lock lock(state_mutex_);
+  (void)seen;
+  upload_cv_.wait_for(lock, d, [&] { return Interrupted() || flushing_.load(); });
+}
+
+// --- CaptureSink: with capture_mutex_ held ---------------------------------------------------------
+
+void EngineImpl::OnCapturedCommit(CapturedCommit commit) {
+  last_activity_us_ = Monotonic();
+  bytes_captured_ += uint64_t{commit.wal_frames} * capture_->page_size();
+  if (scan_) {
+    for (const CapturedPage& page : commit.pages) {
+      ScanSees(page.number, page.content.bytes());
+    }
+    if (mode_ == CaptureMode::kDrop) {
+      return;
+    }
+  }
+  if (queue_.empty()) {
+    queue_since_us_ = last_activity_us_;
+  }
+  if (merging_ && !queue_.empty() && assigned_txid_ > reported_txid_ &&
+      !(image_ && image_->txid.value == assigned_txid_)) {
+    MergeCommits(queue_.back(), std::move(commit));
+    ++merged_commits_;
+    return;
+  }
+  queue_.push_back(std::move(commit));
+  if (mode_ == CaptureMode::kShip) {
+    (*shared_)->captured_txid = ++assigned_txid_;
+  }
+}
+
+int64_t EngineImpl::CommitTime(uint32_t frame, bool* upper_bound) {
+  int64_t told = shared_->TakeCommitTime(frame);
+  // A note left from an earlier WAL with a commit at the same frame is older than the commit before.
+  if (told < last_told_us_) {
+    told = 0;
+  }
+  last_told_us_ = std::max(told, last_told_us_);
+  *upper_bound = told == 0;
+  if (told == 0) {
+    ++unannounced_;
+    return Now();
+  }
+  return told;
+}
+
+void EngineImpl::SetAside(PageNumber page, PagePtr previous) {
+  constexpr size_t kAsideMemory = 4 << 20;
+  image_->SetAside(page, std::move(previous), kAsideMemory);
+}
+
+void EngineImpl::OnShrink(uint32_t before, uint32_t after) {
+  if (image_ && image_->page_count > after) {
+    image_->hold_pin = true;
+  }
+  if (scan_ && scan_cursor_ > after + 1) {
+    const PageNumber end = std::min<PageNumber>(before + 1, scan_cursor_);
+    for (PageNumber page = after + 1; page < end && scan_status_.ok(); ++page) {
+      auto hash = scan_->Get(page);
+      if (hash.ok()) {
+        scan_sum_ ^= *hash;
+      } else {
+        scan_status_ = hash.status();
+      }
+    }
+    scan_cursor_ = after + 1;
+    if (scan_status_.ok()) {
+      scan_status_ = scan_->Truncate(after);
+    }
+  }
+}
+
+bool EngineImpl::HasRoom() {
+  return merging_ || mode_ == CaptureMode::kDrop || account_.bytes() < config_.options.memory_bytes;
+}
+
+}  // namespace sqlite_s3

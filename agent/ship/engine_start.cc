@@ -1,0 +1,203 @@
+// Acting on the decision of a start: continue, ship the tail, resync, or begin a timeline.
+
+#include <fmt/format.h>
+
+#include "agent/ship/engine_impl.h"
+
+namespace sqlite_s3 {
+
+void EngineImpl::MakeEncoder() {
+  SegmentEncoder::Config c;
+  c.page_size = capture_->page_size();
+  c.sqlite_version = static_cast<uint32_t>(sqlite3_libversion_number());
+  c.database_id = identity_.database_id;
+  c.timeline = timeline_;
+  c.writer = identity_.writer;
+  c.checksum_key = replica_->document().checksum_key;
+  c.level = config_.options.compression_level;
+  encoder_ = std::make_unique<SegmentEncoder>(
+      c, HistoryState{head_.txid, head_.digest, head_.page_count, head_.db_checksum}, *hashes_);
+}
+
+// REQUIRES: capture_mutex_, mode_ == kTentative, everything captured. Encodes the commits that the WAL
+// has after the head, whole pages where bases are unsure, and asks whether they lead to the database
+// as it is. If not, nothing of it stays.
+Result<bool> EngineImpl::VerifyTail() {
+  MakeEncoder();
+  for (const CapturedCommit& commit : queue_) {
+    RETURN_IF_ERROR(encoder_->Add(commit));
+  }
+  const bool right = encoder_->state().checksum == scan_sum_ &&
+                     encoder_->state().page_count == capture_->page_count();
+  if (right) {
+    queue_.clear();
+    return true;
+  }
+  encoder_.reset();
+  queue_.clear();
+  mode_ = CaptureMode::kDrop;
+  ASSIGN_OR_RETURN(table_valid_, hashes_->LoadAt(head_.txid, head_.page_count, head_.db_checksum,
+                                                 capture_->page_size()));
+  return false;
+}
+
+// REQUIRES: capture_mutex_, everything captured: queue_ is empty and scan_ is the live database.
+Status EngineImpl::ActOnStart(StartAction action) {
+  identity_.timeline = timeline_;
+  identity_.fenced.clear();
+  // Before the first segment under this name: a restart must know that it was ours.
+  RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
+  conflict_resolved_ = true;
+  switch (action) {
+    case StartAction::kOrigin:
+      RETURN_IF_ERROR(hashes_->Adopt(std::move(*scan_)));
+      MakeEncoder();
+      last_commit_time_us_ = Now();
+      RETURN_IF_ERROR(encoder_->AddOrigin(last_commit_time_us_, capture_->page_count(), scan_sum_,
+                                          capture_->position()));
+      break;
+    case StartAction::kContinue:
+      last_commit_time_us_ = head_.commit_time_us;
+      encoder_.reset();
+      RETURN_IF_ERROR(hashes_->Adopt(std::move(*scan_)));
+      MakeEncoder();
+      break;
+    case StartAction::kShipTail:
+      if (!encoder_->empty()) {
+        Log(LogLevel::kInfo, fmt::format("shipping {} commits that the WAL still had",
+                                         encoder_->commit_count()));
+      }
+      break;
+    case StartAction::kResync:
+      RETURN_IF_ERROR(StartResync());
+      break;
+    default:
+      return InternalError("a start action out of place");
+  }
+  scan_.reset();
+  segment_since_us_ = Monotonic();
+  assigned_txid_ = encoder_->state().txid.value;
+  reported_txid_ = assigned_txid_.load();
+  (*shared_)->captured_txid = assigned_txid_.load();
+  (*shared_)->shipped_txid = acked_txid_.load();
+  if (action == StartAction::kOrigin || action == StartAction::kResync) {
+    RETURN_IF_ERROR(CutNow());
+  }
+  mode_ = CaptureMode::kShip;
+  if (action == StartAction::kOrigin) {
+    StartImageLocked();  // in the same breath: the image is exactly TXID 1
+  }
+  return Status::Ok();
+}
+
+// REQUIRES: as ActOnStart. Ships what differs between the head and the database as one commit. The
+// pin stays where it is meanwhile, so the pages cannot change under us.
+Status EngineImpl::StartResync() {
+  ASSIGN_OR_RETURN(std::vector<PageNumber> pages, DifferingPages());
+  SegmentEncoder::StreamedCommit commit;
+  commit.time_us = Now();
+  commit.flags = kCommitResync | kCommitTimeUpperBound;
+  commit.page_count = capture_->page_count();
+  commit.end = capture_->position();
+  commit.pages = std::move(pages);
+  commit.checksum = scan_sum_;
+  MakeEncoder();
+  auto read = [&](size_t i, std::span<uint8_t> content, std::span<uint8_t>) -> Status {
+    PageNumber page = commit.pages[i];
+    RETURN_IF_ERROR(capture_->ReadPage(page, content));
+    ASSIGN_OR_RETURN(uint64_t expected, scan_->Get(page));
+    if (hasher_->Hash(page, content) != expected) {
+      return CorruptionError("page " + std::to_string(page) + " changed while it was read");
+    }
+    return Status::Ok();
+  };
+  auto push = [&](const PartRef& ref, Bytes bytes) { return PushPart(ref, std::move(bytes)); };
+  RETURN_IF_ERROR(encoder_->AddStreamed(commit, false, read, push));
+  last_commit_time_us_ = commit.time_us;
+  ++resyncs_;
+  Log(LogLevel::kInfo, fmt::format("resync: {} of {} pages differ from the replica",
+                                   commit.pages.size(), commit.page_count));
+  return hashes_->Adopt(std::move(*scan_));
+}
+
+Result<std::vector<PageNumber>> EngineImpl::DifferingPages() {
+  std::vector<PageNumber> pages;
+  const uint32_t live = capture_->page_count();
+  const PageNumber lock_page = LockBytePage(capture_->page_size());
+  RETURN_IF_ERROR(scan_->Flush());
+  Status status;
+  auto compare = [&](PageNumber page, uint64_t theirs) {
+    if (page == lock_page || page > live || !status.ok()) {
+      return;
+    }
+    auto ours = scan_->Get(page);
+    if (!ours.ok()) {
+      status = ours.status();
+    } else if (*ours != theirs) {
+      pages.push_back(page);
+    }
+  };
+  uint32_t known = 0;
+  if (table_valid_) {
+    known = std::min(head_.page_count, live);
+    if (known > 0) {
+      RETURN_IF_ERROR(hashes_->ForRange(1, known, compare));
+    }
+  } else {
+    known = std::min<uint32_t>(static_cast<uint32_t>(fallback_hashes_.size()),
+                               std::min(head_.page_count, live));
+    for (PageNumber page = 1; page <= known; ++page) {
+      compare(page, fallback_hashes_[page - 1]);
+    }
+  }
+  RETURN_IF_ERROR(status);
+  for (uint64_t page = uint64_t{known} + 1; page <= live; ++page) {
+    if (page != lock_page) {
+      pages.push_back(static_cast<PageNumber>(page));
+    }
+  }
+  fallback_hashes_.clear();
+  return pages;
+}
+
+Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
+  SpoolItem item;
+  item.key = keys::Part(timeline_, ref.nonce, ref.number);
+  return spool_->Push(std::move(item), std::move(bytes));
+}
+
+Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supersedes) {
+  TimelineDocument line;
+  line.timeline = {timelines_.back().timeline.value + 1};
+  line.parent = timeline_;
+  line.parent_txid = parent;
+  line.reason = reason;
+  line.supersedes_parent = supersedes;
+  line.writer = identity_.writer;
+  line.created_us = Now();
+  // What was frozen for the old line after `parent` is not part of the new one.
+  RETURN_IF_ERROR(spool_->Clear());
+  auto put = patient_store_->PutIfAbsent(keys::TimelineFile(line.timeline),
+                                         AsBytes(FormatTimelineDocument(line)));
+  if (!put.ok()) {
+    return put.status().WithContext("timeline " + FormatTimeline(line.timeline));
+  }
+  Log(LogLevel::kWarning,
+      fmt::format("timeline {} starts from TXID {} of timeline {}: {}",
+                  FormatTimeline(line.timeline), FormatTxid(parent), FormatTimeline(timeline_),
+                  supersedes ? "the database is behind the replica" : "fork, as told"));
+  timeline_ = line.timeline;
+  ours_ = true;
+  ASSIGN_OR_RETURN(timelines_, replica_->ListTimelines());
+  ASSIGN_OR_RETURN(head_, replica_->FindHead(timelines_, timeline_));
+  table_valid_ = false;
+  (*shared_)->timeline = timeline_.value;
+  acked_txid_ = head_.txid.value;
+  // Images after the parent's TXID are of the abandoned line.
+  if (image_txid_ > parent) {
+    has_image_ = false;
+  }
+  return Status::Ok();
+}
+
+}  // namespace sqlite_s3

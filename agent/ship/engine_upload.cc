@@ -1,0 +1,149 @@
+// The uploader: one object of the log on its way at a time, in order, the same bytes until answered.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/ship/engine_impl.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr auto kFirstBackoff = std::chrono::milliseconds(100);
+constexpr auto kMaxBackoff = std::chrono::milliseconds(5000);
+// Segments live at least an hour by the store's clock, so a pause much shorter than that cannot have
+// seen our key expire and be free again.
+constexpr int64_t kPauseMicros = int64_t{15} * 60 * 1'000'000;
+
+}  // namespace
+
+void EngineImpl::UploaderMain() {
+  auto backoff = kFirstBackoff;
+  while (!uploader_stop_) {
+    std::optional<SpoolItem> item = spool_->Front();
+    if (!item) {
+      std::unique_lock lock(state_mutex_);
+      // Push notifies under the same mutex after the item is in, so no wake-up is lost; the bound is
+      // for stopping only.
+      upload_cv_.wait_for(lock, std::chrono::seconds(1),
+                          [&] { return uploader_stop_.load() || spool_->size() != 0; });
+      continue;
+    }
+    Status status = UploadFront(*item);
+    if (status.ok()) {
+      backoff = kFirstBackoff;
+      if (state() == EngineState::kStoreAway) {
+        SetState(EngineState::kShipping);
+      }
+      continue;
+    }
+    if (status.code() == StatusCode::kAborted) {
+      {
+        std::lock_guard lock(state_mutex_);
+        fenced_reason_ = status.message();
+      }
+      fenced_ = true;
+      SetState(EngineState::kFenced, status);
+      shared_->Ring();
+      return;
+    }
+    // Whatever it is (away, full, read-only, credentials): the bytes wait here until it is mended.
+    SetState(EngineState::kStoreAway, status.WithContext("upload of " + item->key));
+    std::unique_lock lock(state_mutex_);
+    upload_cv_.wait_for(lock, backoff, [&] { return uploader_stop_.load(); });
+    backoff = std::min(backoff * 2, kMaxBackoff);
+  }
+}
+
+Status EngineImpl::UploadFront(const SpoolItem& item) {
+  ASSIGN_OR_RETURN(Bytes bytes, spool_->ReadFront());
+  auto put = upload_store_->PutIfAbsent(item.key, bytes);
+  SpoolItem done = item;
+  if (put.ok()) {
+    const int64_t at = put->store_time_us.value_or(0);
+    const int64_t before = last_ack_store_us_;
+    if (item.is_segment && at != 0 && before != 0 && std::abs(at - before) > kPauseMicros) {
+      // This machine may have been paused long enough for another writer to take over and for the
+      // keys to be expired: ours being free proves nothing then.
+      ASSIGN_OR_RETURN(auto newer,
+                       upload_store_->List(keys::LogPrefix(timeline_), item.key, 1));
+      if (!newer.empty()) {
+        return AbortedError("another writer went on at " + newer.front().key +
+                            " while this one was paused");
+      }
+    }
+    if (at != 0) {
+      last_ack_store_us_ = at;
+    }
+  } else if (put.code() == StatusCode::kAlreadyExists) {
+    RETURN_IF_ERROR(CheckConflict(item, bytes));
+  } else {
+    return put.status();
+  }
+  if (item.is_segment && !item.last) {
+    ASSIGN_OR_RETURN(Segment segment, ParseSegmentTable(std::move(bytes), item.key));
+    done.last = segment.header.last_txid();
+    done.commits = segment.header.commit_count;
+  }
+  RETURN_IF_ERROR(spool_->Pop());
+  bytes_shipped_ += item.size_bytes;
+  log_bytes_since_image_ += item.size_bytes;
+  if (item.is_segment) {
+    Acknowledge(done);
+  }
+  return Status::Ok();
+}
+
+// Something lies under our key. The same bytes: an earlier try of ours whose answer was lost. Any
+// others: another writer was first, also if it carries our name (a copied machine): we stop.
+Status EngineImpl::CheckConflict(const SpoolItem& item, const Bytes& ours) {
+  ASSIGN_OR_RETURN(Bytes theirs, upload_store_->Get(item.key, kMaxSegmentBytes));
+  if (theirs == ours) {
+    return Status::Ok();
+  }
+  std::string who = "an unknown writer";
+  auto segment = item.is_segment ? ParseSegmentTable(std::move(theirs), item.key)
+                                 : Result<Segment>(NotFoundError(""));
+  if (segment.ok()) {
+    who = "writer " + FormatWriterId(segment->header.writer);
+    if (segment->header.database_id != identity_.database_id) {
+      who += " of another database";
+    }
+  }
+  return AbortedError(who + " has written " + item.key + " first; this writer is " +
+                      FormatWriterId(identity_.writer));
+}
+
+void EngineImpl::Acknowledge(const SpoolItem& item) {
+  ++segments_;
+  acked_txid_ = item.last.value;
+  (*shared_)->shipped_txid = item.last.value;
+  {
+    std::lock_guard lock(state_mutex_);
+    while (!lag_.empty() && lag_.front().first <= item.last.value) {
+      lag_.pop_front();
+    }
+  }
+  CompleteSyncs();
+  shared_->Publish();
+  // The next segment may be cut: with waiters or a short interval the worker is asleep for it. A
+  // database at rest is left alone.
+  if ((*shared_)->captured_txid > item.last.value) {
+    shared_->Ring();
+  }
+}
+
+void EngineImpl::CompleteSyncs() {
+  std::lock_guard lock(state_mutex_);
+  bool any = false;
+  while (!pending_syncs_.empty() && pending_syncs_.front().txid.value <= acked_txid_) {
+    (*shared_)->synced_ticket = pending_syncs_.front().ticket;
+    pending_syncs_.pop_front();
+    any = true;
+  }
+  if (any) {
+    shared_->Publish();
+  }
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,221 @@
+#include "agent/ship/segment_encoder.h"
+
+#include <algorithm>
+
+namespace sqlite_s3 {
+
+SegmentEncoder::SegmentEncoder(const Config& config, const HistoryState& start, PageHashes& hashes)
+    : config_(config),
+      state_(start),
+      hashes_(hashes),
+      hasher_(config.checksum_key),
+      chunk_encoder_(config.level) {}
+
+SegmentBuilder& SegmentEncoder::Builder() {
+  if (!builder_) {
+    SegmentHeader h;
+    h.sqlite_version = config_.sqlite_version;
+    h.page_size = config_.page_size;
+    h.database_id = config_.database_id;
+    h.timeline = config_.timeline;
+    h.first_txid = state_.txid.Next();
+    h.writer = config_.writer;
+    h.predecessor = state_.digest;
+    h.start_page_count = state_.page_count;
+    h.start_checksum = state_.checksum;
+    builder_.emplace(h);
+  }
+  return *builder_;
+}
+
+Status SegmentEncoder::AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end) {
+  RETURN_IF_ERROR(Builder().Add(record, chunks));
+  state_.txid = state_.txid.Next();
+  state_.page_count = record.page_count;
+  state_.checksum = record.db_checksum;
+  end_ = end;
+  return Status::Ok();
+}
+
+Status SegmentEncoder::AddOrigin(int64_t time_us, uint32_t page_count, uint64_t checksum,
+                                 const WalPosition& end) {
+  CommitRecord record;
+  record.time_us = time_us;
+  record.flags = kCommitOrigin | kCommitTimeUpperBound;
+  record.page_count = page_count;
+  record.db_checksum = checksum;
+  return AddRecord(std::move(record), {}, end);
+}
+
+Status SegmentEncoder::DropTruncatedPages(uint32_t page_count, uint64_t* checksum) {
+  if (page_count >= state_.page_count) {
+    return Status::Ok();
+  }
+  const PageNumber lock_page = LockBytePage(config_.page_size);
+  return hashes_.ForRange(page_count + 1, state_.page_count, [&](PageNumber page, uint64_t hash) {
+    *checksum ^= page == lock_page ? 0 : hash;
+  });
+}
+
+Status SegmentEncoder::HashPage(PageNumber page, ByteSpan content, uint64_t* checksum) {
+  if (page <= state_.page_count) {
+    ASSIGN_OR_RETURN(uint64_t old_hash, hashes_.Get(page));
+    *checksum ^= old_hash;
+  }
+  uint64_t hash = hasher_.Hash(page, content);
+  *checksum ^= hash;
+  hashes_.Set(page, hash);
+  return Status::Ok();
+}
+
+Status SegmentEncoder::Add(const CapturedCommit& commit) {
+  CommitRecord record;
+  record.time_us = commit.time_us;
+  record.page_count = commit.page_count;
+  record.wal_frames = commit.wal_frames;
+  record.flags = static_cast<uint8_t>((commit.time_is_upper_bound ? kCommitTimeUpperBound : 0) |
+                                      (commit.merged > 0 ? kCommitMerged : 0));
+  bool all_based = !commit.whole_pages;
+  for (const CapturedPage& page : commit.pages) {
+    all_based = all_based && (page.base || page.number > state_.page_count);
+  }
+  if (!all_based) {
+    record.flags |= kCommitWholePages;
+  }
+  uint64_t checksum = state_.checksum;
+  RETURN_IF_ERROR(DropTruncatedPages(commit.page_count, &checksum));
+  record.pages.reserve(commit.pages.size());
+  chunks_.clear();
+  const uint32_t per_chunk = PagesPerChunk(config_.page_size);
+  for (size_t first = 0; first < commit.pages.size(); first += per_chunk) {
+    size_t last = std::min<size_t>(first + per_chunk, commit.pages.size());
+    pages_.clear();
+    bases_.clear();
+    for (size_t i = first; i < last; ++i) {
+      const CapturedPage& page = commit.pages[i];
+      ByteSpan content = page.content.bytes();
+      record.pages.push_back(page.number);
+      RETURN_IF_ERROR(HashPage(page.number, content, &checksum));
+      pages_.insert(pages_.end(), content.begin(), content.end());
+      if (PageHasBase(page.number, state_.page_count, record.flags)) {
+        ByteSpan base = page.base.bytes();
+        bases_.insert(bases_.end(), base.begin(), base.end());
+      }
+    }
+    RETURN_IF_ERROR(chunk_encoder_.Append(pages_, bases_, chunks_));
+  }
+  record.db_checksum = checksum;
+  return AddRecord(std::move(record), chunks_, commit.end);
+}
+
+Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases,
+                                   const PageReader& read, const PartSink& parts) {
+  CommitRecord record;
+  record.time_us = commit.time_us;
+  record.flags = commit.flags;
+  record.page_count = commit.page_count;
+  record.wal_frames = commit.wal_frames;
+  record.pages = commit.pages;
+  if (!with_bases) {
+    record.flags |= kCommitWholePages;
+  }
+  uint64_t checksum = state_.checksum;
+  if (!commit.checksum) {
+    RETURN_IF_ERROR(DropTruncatedPages(commit.page_count, &checksum));
+  }
+
+  uint64_t nonce = 0;
+  uint8_t random[8];
+  RETURN_IF_ERROR(FillRandom(random));
+  nonce = LoadLe64(random);
+  Bytes chunks;
+  uint32_t chunk_count = 0;
+  auto flush = [&]() -> Status {
+    PartRef ref;
+    ref.nonce = nonce;
+    ref.number = static_cast<uint32_t>(record.parts.size());
+    ref.size_bytes = chunks.size();
+    ref.digest = ComputeDigest(chunks);
+    ref.chunk_count = chunk_count;
+    record.parts.push_back(ref);
+    chunk_count = 0;
+    Bytes full;
+    full.swap(chunks);
+    return parts(ref, std::move(full));
+  };
+
+  const uint32_t per_chunk = PagesPerChunk(config_.page_size);
+  const size_t page_size = config_.page_size;
+  for (size_t first = 0; first < commit.pages.size(); first += per_chunk) {
+    size_t last = std::min<size_t>(first + per_chunk, commit.pages.size());
+    pages_.resize((last - first) * page_size);
+    bases_.clear();
+    for (size_t i = first; i < last; ++i) {
+      std::span<uint8_t> content(&pages_[(i - first) * page_size], page_size);
+      std::span<uint8_t> base;
+      if (PageHasBase(commit.pages[i], state_.page_count, record.flags)) {
+        bases_.resize(bases_.size() + page_size);
+        base = std::span<uint8_t>(bases_).last(page_size);
+      }
+      RETURN_IF_ERROR(read(i, content, base));
+      if (!commit.checksum) {
+        RETURN_IF_ERROR(HashPage(commit.pages[i], content, &checksum));
+      }
+    }
+    RETURN_IF_ERROR(chunk_encoder_.Append(pages_, bases_, chunks));
+    ++chunk_count;
+    if (chunks.size() >= config_.part_bytes) {
+      RETURN_IF_ERROR(flush());
+    }
+  }
+  if (!record.parts.empty()) {
+    record.flags |= kCommitInParts;
+    if (!chunks.empty()) {
+      RETURN_IF_ERROR(flush());
+    }
+  }
+  record.db_checksum = commit.checksum.value_or(checksum);
+  return AddRecord(std::move(record), chunks, commit.end);
+}
+
+Result<SegmentBuilder::Finished> SegmentEncoder::Cut() {
+  if (empty()) {
+    return InternalError("an empty segment was cut");
+  }
+  RETURN_IF_ERROR(hashes_.LogSegment(state_.txid));
+  ASSIGN_OR_RETURN(SegmentBuilder::Finished finished, builder_->Finish(end_));
+  builder_.reset();
+  state_.digest = finished.digest;
+  return finished;
+}
+
+void MergeCommits(CapturedCommit& earlier, CapturedCommit later) {
+  std::vector<CapturedPage> merged;
+  merged.reserve(earlier.pages.size() + later.pages.size());
+  auto a = earlier.pages.begin();
+  auto b = later.pages.begin();
+  while (a != earlier.pages.end() || b != later.pages.end()) {
+    if (b == later.pages.end() || (a != earlier.pages.end() && a->number < b->number)) {
+      merged.push_back(std::move(*a++));
+    } else if (a == earlier.pages.end() || b->number < a->number) {
+      // Untouched by the earlier commits: its version before them is the one before the later. A page
+      // that they added is always among theirs.
+      merged.push_back(std::move(*b++));
+    } else {
+      merged.push_back({b->number, std::move(b->content), std::move(a->base)});
+      ++a;
+      ++b;
+    }
+  }
+  std::erase_if(merged, [&](const CapturedPage& p) { return p.number > later.page_count; });
+  earlier.pages = std::move(merged);
+  earlier.time_us = later.time_us;
+  earlier.time_is_upper_bound = later.time_is_upper_bound;
+  earlier.whole_pages = earlier.whole_pages || later.whole_pages;
+  earlier.merged += 1 + later.merged;
+  earlier.page_count = later.page_count;
+  earlier.wal_frames += later.wal_frames;
+  earlier.end = later.end;
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,97 @@
+#pragma once
+// SegmentEncoder: turns captured commits into segments, carrying the database checksum from commit to
+// commit with the page hashes of the table (never with hashes of bases, which downtime can spoil).
+//
+// Thread-safety: none; the engine's worker owns it.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "agent/ship/page_hashes.h"
+#include "agent/ship/wal_capture.h"
+#include "common/base/hash.h"
+#include "common/format/segment.h"
+
+namespace sqlite_s3 {
+
+// Where a history stands after its last encoded commit.
+struct HistoryState {
+  Txid txid;
+  Digest digest;  // of the last finished segment
+  uint32_t page_count = 0;
+  uint64_t checksum = 0;
+};
+
+class SegmentEncoder {
+ public:
+  struct Config {
+    uint32_t page_size = 0;
+    uint32_t sqlite_version = 0;
+    DatabaseId database_id;
+    TimelineId timeline;
+    WriterId writer;
+    ChecksumKey checksum_key;
+    int level = 3;
+    uint64_t part_bytes = 4 << 20;
+  };
+  // Stores one part of a commit under construction; called in order.
+  using PartSink = std::function<Status(const PartRef& ref, Bytes bytes)>;
+  // Fills `content` with pages[index], and `base` with its previous version; sets *has_base to false
+  // when there is none to be trusted (then none of the commit's is used).
+  struct StreamedCommit {
+    int64_t time_us = 0;
+    uint8_t flags = 0;
+    uint32_t page_count = 0;
+    uint32_t wal_frames = 0;
+    WalPosition end;
+    std::vector<PageNumber> pages;
+    // Known already, by hashing the whole database: then the table is left alone.
+    std::optional<uint64_t> checksum;
+  };
+  using PageReader =
+      std::function<Status(size_t index, std::span<uint8_t> content, std::span<uint8_t> base)>;
+
+  SegmentEncoder(const Config& config, const HistoryState& start, PageHashes& hashes);
+
+  // The first commit of a replica: its state is an image.
+  Status AddOrigin(int64_t time_us, uint32_t page_count, uint64_t checksum, const WalPosition& end);
+  Status Add(const CapturedCommit& commit);
+  // A commit whose pages are read one by one, in bounded memory; goes to parts when it is large.
+  // `with_bases`: read previous versions of pages within the size before.
+  Status AddStreamed(const StreamedCommit& commit, bool with_bases, const PageReader& read,
+                     const PartSink& parts);
+
+  bool empty() const { return !builder_ || builder_->commit_count() == 0; }
+  uint32_t commit_count() const { return builder_ ? builder_->commit_count() : 0; }
+  uint64_t size_bytes() const { return builder_ ? builder_->size_bytes() : 0; }
+  const HistoryState& state() const { return state_; }
+  const WalPosition& end() const { return end_; }
+  const PageHasher& hasher() const { return hasher_; }
+
+  // Ends the segment: logs its page hashes, then gives its bytes. The hashes come first: once the
+  // bytes can leave, a restart must be able to find the table that fits them.
+  Result<SegmentBuilder::Finished> Cut();
+
+ private:
+  SegmentBuilder& Builder();
+  Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end);
+  Status DropTruncatedPages(uint32_t page_count, uint64_t* checksum);
+  Status HashPage(PageNumber page, ByteSpan content, uint64_t* checksum);
+
+  Config config_;
+  HistoryState state_;
+  WalPosition end_;
+  PageHashes& hashes_;
+  PageHasher hasher_;
+  ChunkEncoder chunk_encoder_;
+  std::optional<SegmentBuilder> builder_;
+  Bytes pages_, bases_, chunks_;  // reused
+};
+
+// Folds `later` into `earlier`: one restore point, the state after `later`. For declared overload.
+void MergeCommits(CapturedCommit& earlier, CapturedCommit later);
+
+}  // namespace sqlite_s3

@@ -1,0 +1,104 @@
+#include "agent/ship/shared_block.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include "common/os/errno_status.h"
+#include "common/os/file.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint32_t kLayoutVersion = 1;
+
+void FutexWait(std::atomic<uint32_t>& word, uint32_t expected, std::chrono::microseconds timeout) {
+  timespec ts{};
+  ts.tv_sec = static_cast<time_t>(timeout.count() / 1'000'000);
+  ts.tv_nsec = static_cast<long>(timeout.count() % 1'000'000 * 1000);
+  // Spurious returns, EINTR and EAGAIN all mean: look again.
+  (void)syscall(SYS_futex, &word, FUTEX_WAIT, expected, &ts, nullptr, 0);
+}
+
+void FutexWakeAll(std::atomic<uint32_t>& word) {
+  (void)syscall(SYS_futex, &word, FUTEX_WAKE, 0x7fffffff, nullptr, nullptr, 0);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SharedBlock>> SharedBlock::Open(const std::string& path) {
+  std::unique_ptr<SharedBlock> block(new SharedBlock);
+  ASSIGN_OR_RETURN(block->fd_, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  int error = posix_fallocate(block->fd_.get(), 0, sizeof(Layout));
+  if (error != 0) {
+    return ErrnoStatus(error, "allocate", path);
+  }
+  void* map = mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, block->fd_.get(), 0);
+  if (map == MAP_FAILED) {
+    return ErrnoStatus(errno, "map", path);
+  }
+  block->layout_ = static_cast<Layout*>(map);
+  uint32_t found = 0;
+  if (!block->layout_->version.compare_exchange_strong(found, kLayoutVersion) &&
+      found != kLayoutVersion) {
+    return FailedPreconditionError(path + " is of another version of this library, hint: stop all "
+                                          "processes that ship this database, then remove it");
+  }
+  return block;
+}
+
+SharedBlock::~SharedBlock() {
+  if (layout_ != nullptr) {
+    munmap(layout_, sizeof(Layout));
+  }
+}
+
+void SharedBlock::NoteCommit(uint32_t frame, int64_t time_us) {
+  TimeSlot& slot = layout_->times[frame % kTimeSlots];
+  slot.frame.store(0, std::memory_order_relaxed);
+  slot.time_us.store(time_us, std::memory_order_release);
+  slot.frame.store(frame, std::memory_order_release);
+}
+
+int64_t SharedBlock::TakeCommitTime(uint32_t frame) {
+  TimeSlot& slot = layout_->times[frame % kTimeSlots];
+  if (slot.frame.load(std::memory_order_acquire) != frame) {
+    return 0;
+  }
+  int64_t time_us = slot.time_us.load(std::memory_order_acquire);
+  uint32_t expected = frame;
+  return slot.frame.compare_exchange_strong(expected, 0) ? time_us : 0;
+}
+
+void SharedBlock::Ring() {
+  layout_->doorbell.fetch_add(1, std::memory_order_seq_cst);
+  if (layout_->sleeping.exchange(0, std::memory_order_seq_cst) != 0) {
+    FutexWakeAll(layout_->doorbell);
+  }
+}
+
+void SharedBlock::SleepUntilRung(uint32_t seen, std::chrono::microseconds timeout, bool nap) {
+  layout_->sleeping.store(nap ? 1 : 2, std::memory_order_seq_cst);
+  FutexWait(layout_->doorbell, seen, timeout);
+  layout_->sleeping.store(0, std::memory_order_seq_cst);
+}
+
+void SharedBlock::Publish() {
+  layout_->news.fetch_add(1, std::memory_order_seq_cst);
+  if (layout_->waiters.load(std::memory_order_seq_cst) != 0) {
+    FutexWakeAll(layout_->news);
+  }
+}
+
+void SharedBlock::WaitForNews(uint32_t seen, std::chrono::microseconds timeout) {
+  layout_->waiters.fetch_add(1, std::memory_order_seq_cst);
+  FutexWait(layout_->news, seen, timeout);
+  layout_->waiters.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+}  // namespace sqlite_s3

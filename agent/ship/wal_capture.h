@@ -1,0 +1,227 @@
+#pragma once
+// WalCapture: takes every commit out of the WAL, in order, with the previous version of each page,
+// and owns the pin that makes this complete. Design: docs/ARCHITECTURE.md; reasons: docs/adr/0003.
+//
+// The pin. Two connections; at any time at least one holds a read transaction. The new one begins,
+// everything committed so far is captured, then the old one ends. A reader on slots 1-4 blocks a WAL
+// reset, and checkpoints backfill only up to its mark; a reader gets slot 0 only when everything is
+// backfilled, hence (old reader's mark) captured, and then blocks every backfill. So while the pin is
+// unbroken, no frame is lost, and the database file holds no page newer than what was captured.
+//
+// Thread-safety: none; the engine's capture mutex guards every call. Any thread may make them.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/ship/page_buffer.h"
+#include "common/base/status.h"
+#include "common/format/segment.h"
+#include "common/sqlite/connection.h"
+#include "common/sqlite/wal_file.h"
+#include "common/sqlite/wal_index.h"
+
+namespace sqlite_s3 {
+
+struct CapturedPage {
+  PageNumber number = 0;
+  PagePtr content;
+  PagePtr base;  // version as of the commit before; none: new page, or not to be trusted
+};
+
+struct CapturedCommit {
+  int64_t time_us = 0;
+  bool time_is_upper_bound = false;
+  bool whole_pages = false;        // no page has a base that may be used
+  uint32_t merged = 0;             // further commits that share this restore point
+  uint32_t page_count_before = 0;
+  uint32_t page_count = 0;
+  uint32_t wal_frames = 0;
+  WalPosition end;                 // frame 0: unknown (a salvaged WAL)
+  std::vector<CapturedPage> pages; // ascending
+};
+
+// A transaction too big to hold: its pages are read again in order while nothing moves.
+struct BigCommit {
+  int64_t time_us = 0;
+  bool time_is_upper_bound = false;
+  bool whole_pages = false;
+  uint32_t page_count_before = 0;
+  uint32_t page_count = 0;
+  uint32_t wal_frames = 0;
+  WalPosition end;
+  std::vector<std::pair<PageNumber, uint32_t>> pages;  // number, last frame in the commit; ascending
+};
+
+// Who gets the commits. Called with the capture mutex held.
+class CaptureSink {
+ public:
+  virtual ~CaptureSink() = default;
+  virtual void OnCapturedCommit(CapturedCommit commit) = 0;
+  // Microseconds since 1970 of the next commit, which ends at this frame of the WAL; now, with
+  // *upper_bound set, when no hook told it.
+  virtual int64_t CommitTime(uint32_t frame, bool* upper_bound) = 0;
+  // Whether bases are wanted at all, and whether the previous version of this very page is (an image
+  // has yet to copy it).
+  virtual bool WantsBases() = 0;
+  virtual bool WantsPrevious(PageNumber page) = 0;
+  virtual void SetAside(PageNumber page, PagePtr previous) = 0;
+  // True while the previous versions are taken straight from the file and WAL and the pin must stay.
+  virtual bool MustHoldPin() = 0;
+  // The database shrank from `before` to `after` pages; called before the commit is handed over.
+  virtual void OnShrink(uint32_t before, uint32_t after) = 0;
+  // More page memory may be taken now.
+  virtual bool HasRoom() = 0;
+};
+
+enum class CaptureOutcome {
+  kCaughtUp,   // everything up to mxFrame was handed over
+  kMore,       // max_frames reached
+  kNoRoom,     // the sink had no room
+  kBigCommit,  // the next commit is big(): process it, then call FinishBigCommit
+};
+
+struct CheckpointOutcome {
+  bool ran = false;
+  bool complete = false;  // everything is backfilled: the next writer resets the WAL
+  int wal_frames = 0;
+};
+
+class WalCapture {
+ public:
+  struct Config {
+    std::string database_path;
+    std::string vfs;
+    uint32_t big_commit_bytes = 8 << 20;
+    uint32_t cache_bytes = 6 << 20;
+    MemoryAccount* account = nullptr;
+  };
+
+  // Checks the database, opens the connections, takes the pin, reads the WAL that is there.
+  // `resume`: a position in this very WAL (same salts, same running checksum at its frame) where
+  // capture starts; whether it was found is resumed(). Otherwise capture starts at the last commit.
+  // kFailedPrecondition: not a WAL database, no file, EXCLUSIVE, no shared memory; the message says.
+  static Result<std::unique_ptr<WalCapture>> Open(const Config& config,
+                                                  const std::optional<WalPosition>& resume);
+  ~WalCapture();
+
+  // Whether the database can be shipped at all; opens and closes a connection, changes nothing.
+  static Status Probe(const std::string& database_path, const std::string& vfs);
+
+  // False after ReleasePin.
+  bool pinned() const { return pinned_ >= 0; }
+  bool resumed() const { return resumed_; }
+  uint32_t page_size() const { return page_size_; }
+  uint32_t page_count() const { return page_count_; }  // as captured
+  const WalPosition& position() const { return position_; }
+  uint32_t captured_frames() const { return frame_; }
+  WalIndexView& index() { return index_; }
+  const std::string& wal_path() const { return wal_path_; }
+
+  // Hands over commits up to mxFrame, or until at least max_frames frames were (whole commits).
+  // kCorruption: the WAL is not what the wal-index says; the caller must start again (resync).
+  Result<CaptureOutcome> Capture(CaptureSink& sink, uint32_t max_frames);
+  const BigCommit& big() const { return *big_; }
+  void FinishBigCommit(CaptureSink& sink);
+
+  // Moves the pin to now. Captures everything first: kCaughtUp, or the reason why the old pin stays.
+  Result<CaptureOutcome> MovePin(CaptureSink& sink);
+  // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
+  Result<CheckpointOutcome> MakeRoom(CaptureSink& sink);
+  // The same while the write lock is held, so that a busy writer cannot stay ahead. kUnavailable when
+  // the lock could not be had within `busy_timeout_ms`.
+  Result<CheckpointOutcome> MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms);
+
+  // Page as captured: its last captured frame in this WAL, else the file's. 1 <= page <= page_count,
+  // or of an earlier size while MustHoldPin keeps it.
+  Status ReadPage(PageNumber page, std::span<uint8_t> out);
+  Status ReadFramePage(uint32_t frame, std::span<uint8_t> out);
+  // The version before `big()`: only between Capture returning kBigCommit and FinishBigCommit.
+  Status ReadPrevious(PageNumber page, std::span<uint8_t> out) { return ReadPage(page, out); }
+
+  // kCorruption when the -wal or the database file is not the one at its path any more.
+  Status CheckFilesInPlace();
+
+  // Frames committed but not captured.
+  uint32_t PendingFrames();
+  // True if anything was committed after the last captured frame (also a reset WAL).
+  bool HasPending();
+
+  // A PASSIVE checkpoint by a capture that holds no pin any more (see ReleasePin).
+  Status CheckpointUnpinned();
+  // Gives the pin up: nothing may be captured afterwards, only CheckpointUnpinned called.
+  void ReleasePin();
+
+  uint64_t frames_total() const { return frames_total_; }
+  uint64_t wal_resets() const { return wal_resets_; }
+  uint64_t salvaged_commits() const { return salvaged_; }
+  // A salvaged commit would not survive a crash of the machine: checkpoint soon.
+  bool wants_room() const { return wants_room_; }
+
+ private:
+  struct TxFrame {
+    PageNumber page;
+    uint32_t frame;
+    PagePtr content;
+  };
+
+  explicit WalCapture(const Config& config) : config_(config) {}
+  Status OpenConnections();
+  Status CheckDatabase();
+  Status ReadExistingWal(const std::optional<WalPosition>& resume);
+  Status BeginRead(int which);
+  void EndRead(int which);
+  Result<WalIndexHeader> ReadIndex();
+  Status OnReset(const WalIndexHeader& header);
+  Status EnsureWalFile(const WalIndexHeader& header);
+  Result<CaptureOutcome> CaptureCommit(CaptureSink& sink, const WalIndexHeader& header);
+  Status CheckFrame(const WalIndexHeader& header, uint32_t frame, const uint8_t* bytes);
+  Result<const uint8_t*> FrameBytes(uint32_t frame, uint32_t last);
+  Status Emit(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t frame, uint32_t commit_pages);
+  void EmitBig(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t frame, uint32_t commit_pages);
+  Result<PagePtr> PreviousVersion(PageNumber page);
+  void Remember(PageNumber page, const PagePtr& content);
+  WalPosition PositionAt(uint32_t frame) const;
+
+  Config config_;
+  std::string wal_path_;
+  Connection connections_[2];
+  Connection lock_connection_;  // opened when a write lock is first needed
+  Statement begin_[2], read_[2], end_[2];
+  int pinned_ = 0;  // which connection holds the read transaction; -1 after ReleasePin
+  WalIndexView index_;
+  std::optional<WalFile> wal_;
+
+  uint64_t database_inode_ = 0;
+  uint32_t page_size_ = 0;
+  uint32_t page_count_ = 0;
+  uint32_t salt1_ = 0, salt2_ = 0;
+  bool big_endian_ = false;
+  uint32_t frame_ = 0;          // last captured frame
+  uint32_t untrusted_until_ = 0;  // commits that end at or before this frame have no sure bases
+  WalChecksum running_;         // at frame_, or at the frame being read
+  uint32_t unverified_until_ = 0;  // salvage: frames up to here have no usable checksum
+  WalChecksum reseed_;             // what the wal-index says the checksum is there
+  bool wal_checksums_usable_ = true;
+  WalPosition position_;
+  bool resumed_ = false;
+  bool wants_room_ = false;
+
+  std::unordered_map<PageNumber, uint32_t> last_frame_;  // page -> last captured frame in this WAL
+  std::unordered_map<PageNumber, PagePtr> cache_;        // latest captured version of hot pages
+  std::vector<PageNumber> cache_order_;                  // ring: oldest first from cache_next_
+  size_t cache_next_ = 0;
+  std::optional<BigCommit> big_;
+  Bytes buffer_;                // frames read ahead
+  uint32_t buffer_first_ = 0;   // 0: nothing buffered
+  uint32_t buffer_count_ = 0;
+
+  uint64_t frames_total_ = 0;
+  uint64_t wal_resets_ = 0;
+  uint64_t salvaged_ = 0;
+};
+
+}  // namespace sqlite_s3

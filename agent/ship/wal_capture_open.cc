@@ -1,0 +1,159 @@
+// Opening a capture: what a database must be, the connections, and the WAL that is already there.
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "agent/ship/wal_capture.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr int kBusyTimeoutMs = 1000;
+constexpr uint32_t kReadAheadBytes = 256 << 10;
+
+}  // namespace
+
+Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
+                                                     const std::optional<WalPosition>& resume) {
+  std::unique_ptr<WalCapture> capture(new WalCapture(config));
+  capture->wal_path_ = config.database_path + "-wal";
+  RETURN_IF_ERROR(capture->OpenConnections());
+  RETURN_IF_ERROR(capture->ReadExistingWal(resume));
+  return capture;
+}
+
+Status WalCapture::Probe(const std::string& database_path, const std::string& vfs) {
+  Config config;
+  config.database_path = database_path;
+  config.vfs = vfs;
+  WalCapture probe(config);
+  RETURN_IF_ERROR(probe.OpenConnections());
+  return Status::Ok();
+}
+
+WalCapture::~WalCapture() {
+  // Statements go before their connections; ending the read transactions lets SQLite's last-close
+  // checkpoint run when no other connection is left.
+  for (int i = 0; i < 2; ++i) {
+    if (connections_[i]) {
+      EndRead(i);
+    }
+    begin_[i] = Statement();
+    read_[i] = Statement();
+    end_[i] = Statement();
+    connections_[i].Close();
+  }
+}
+
+Status WalCapture::OpenConnections() {
+  for (int i = 0; i < 2; ++i) {
+    ASSIGN_OR_RETURN(connections_[i],
+                     Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs,
+                                      kBusyTimeoutMs));
+    Connection& c = connections_[i];
+    if (i == 0) {
+      RETURN_IF_ERROR(CheckDatabase());
+    }
+    RETURN_IF_ERROR(c.Exec("PRAGMA wal_autocheckpoint=0"));  // we checkpoint when we say so
+    RETURN_IF_ERROR(c.Exec("PRAGMA mmap_size=0"));
+    // user_version reads page 1 in a transaction and parses no schema, so that a schema this build
+    // cannot parse (unknown collations, virtual tables) does not matter.
+    ASSIGN_OR_RETURN(begin_[i], c.Prepare("BEGIN"));
+    ASSIGN_OR_RETURN(read_[i], c.Prepare("PRAGMA user_version"));
+    ASSIGN_OR_RETURN(end_[i], c.Prepare("ROLLBACK"));
+  }
+  RETURN_IF_ERROR(BeginRead(0));
+  pinned_ = 0;
+  // A connection has a wal-index once it has read the database.
+  ASSIGN_OR_RETURN(index_, WalIndexView::Attach(connections_[0].get()));
+  return Status::Ok();
+}
+
+Status WalCapture::CheckFilesInPlace() {
+  struct stat st {};
+  if (stat(config_.database_path.c_str(), &st) != 0 || st.st_ino != database_inode_) {
+    return CorruptionError("database '" + config_.database_path +
+                           "' was replaced or removed while it was open");
+  }
+  if (wal_ && !wal_->StillLinked()) {
+    return CorruptionError("'" + wal_path_ + "' was removed while the database was open");
+  }
+  return Status::Ok();
+}
+
+Status WalCapture::CheckDatabase() {
+  struct stat st {};
+  if (stat(config_.database_path.c_str(), &st) == 0) {
+    database_inode_ = st.st_ino;
+  }
+  const std::string name = "database '" + config_.database_path + "'";
+  if (sqlite3_db_readonly(connections_[0].get(), "main") == 1) {
+    return PermissionDeniedError(name + " is read-only, hint: shipping needs write access to it");
+  }
+  auto mode = connections_[0].QueryText("PRAGMA journal_mode");
+  if (!mode.ok()) {
+    if (mode.code() == StatusCode::kUnavailable) {
+      return FailedPreconditionError(name +
+                                     " is locked, hint: locking_mode=EXCLUSIVE and long "
+                                     "transactions in rollback mode cannot be shipped");
+    }
+    return mode.status().WithContext(name);
+  }
+  if (*mode != "wal") {
+    return FailedPreconditionError(name + " has journal_mode=" + *mode +
+                                   ", hint: run PRAGMA journal_mode=WAL first");
+  }
+  return Status::Ok();
+}
+
+Status WalCapture::ReadExistingWal(const std::optional<WalPosition>& resume) {
+  ASSIGN_OR_RETURN(int64_t page_size, connections_[0].QueryInt("PRAGMA page_size"));
+  if (!IsValidPageSize(static_cast<uint64_t>(page_size))) {
+    return CorruptionError("the database has page size " + std::to_string(page_size));
+  }
+  page_size_ = static_cast<uint32_t>(page_size);
+  buffer_.resize(static_cast<size_t>(std::max(kReadAheadBytes / (page_size_ + 24), 1U)) *
+                 (page_size_ + kWalFrameHeaderBytes));
+
+  ASSIGN_OR_RETURN(WalIndexHeader header, ReadIndex());
+  salt1_ = header.salt1;
+  salt2_ = header.salt2;
+  if (header.max_frame == 0) {
+    ASSIGN_OR_RETURN(uint64_t size, index_.DatabaseFileSize());
+    page_count_ = static_cast<uint32_t>(size / page_size_);
+    position_ = PositionAt(0);
+    if (resume && resume->frame == 0 && resume->salt1 == salt1_ && resume->salt2 == salt2_) {
+      resumed_ = true;
+    }
+    return Status::Ok();
+  }
+
+  RETURN_IF_ERROR(EnsureWalFile(header));
+  for (uint32_t frame = 1; frame <= header.max_frame; ++frame) {
+    ASSIGN_OR_RETURN(const uint8_t* bytes, FrameBytes(frame, header.max_frame));
+    RETURN_IF_ERROR(CheckFrame(header, frame, bytes));
+    WalFrameHeader h = ParseWalFrameHeader(bytes);
+    last_frame_[h.page] = frame;
+    // The saved place counts only if the very same bytes led to it: salts repeat, checksums of a
+    // whole prefix do not.
+    if (resume && frame == resume->frame && resume->salt1 == salt1_ && resume->salt2 == salt2_ &&
+        frame > unverified_until_ && running_ == WalChecksum{resume->cksum1, resume->cksum2} &&
+        h.commit_page_count != 0) {
+      resumed_ = true;
+      frame_ = frame;
+      page_count_ = h.commit_page_count;
+      position_ = PositionAt(frame);
+      // While we were away a checkpoint may have put later pages into the file: what ends here or
+      // before has no base that can be trusted.
+      untrusted_until_ = header.max_frame;
+      return Status::Ok();
+    }
+  }
+  frame_ = header.max_frame;
+  page_count_ = header.page_count;
+  position_ = PositionAt(frame_);
+  return Status::Ok();
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,109 @@
+// The pin and the checkpoints of WalCapture.
+
+#include <limits>
+
+#include "agent/ship/wal_capture.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint32_t kEverything = std::numeric_limits<uint32_t>::max();
+
+}  // namespace
+
+Status WalCapture::BeginRead(int which) {
+  auto begun = begin_[which].Run();
+  if (!begun.ok()) {
+    return begun.status();
+  }
+  auto read = read_[which].Run();
+  if (!read.ok()) {
+    EndRead(which);
+    if (read.code() == StatusCode::kUnavailable) {
+      return FailedPreconditionError("database '" + config_.database_path +
+                                     "' is locked: " + read.status().message() +
+                                     ", hint: locking_mode=EXCLUSIVE cannot be shipped");
+    }
+    return read.status();
+  }
+  return Status::Ok();
+}
+
+void WalCapture::EndRead(int which) {
+  if (sqlite3_get_autocommit(connections_[which].get()) == 0) {
+    (void)end_[which].Run();  // ROLLBACK of a read transaction cannot fail in a way that matters
+  }
+}
+
+Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
+  if (sink.MustHoldPin()) {
+    return CaptureOutcome::kNoRoom;
+  }
+  int next = 1 - pinned_;
+  RETURN_IF_ERROR(BeginRead(next));
+  auto outcome = Capture(sink, kEverything);
+  if (!outcome.ok() || *outcome != CaptureOutcome::kCaughtUp) {
+    EndRead(next);
+    return outcome;
+  }
+  EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
+  pinned_ = next;
+  return outcome;
+}
+
+Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink) {
+  CheckpointOutcome result;
+  ASSIGN_OR_RETURN(CaptureOutcome moved, MovePin(sink));
+  if (moved != CaptureOutcome::kCaughtUp) {
+    return result;
+  }
+  // On slots 1-4 the pin keeps the WAL from being reset between the steps of this checkpoint; on slot
+  // 0 it blocks the backfill: either way the WAL-reset bug has no room (docs/adr/0003).
+  int log = 0;
+  int done = 0;
+  int rc = sqlite3_wal_checkpoint_v2(connections_[1 - pinned_].get(), "main",
+                                     SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+  if (rc == SQLITE_BUSY) {
+    return result;  // another connection is checkpointing: as good as ours
+  }
+  RETURN_IF_ERROR(SqliteStatus(rc, "checkpoint", connections_[1 - pinned_].get()));
+  result.ran = true;
+  result.wal_frames = log;
+  result.complete = log == done;
+  wants_room_ = wants_room_ && !result.complete;
+  // Move again: with everything backfilled the new reader gets slot 0, and the next writer resets.
+  ASSIGN_OR_RETURN(moved, MovePin(sink));
+  return result;
+}
+
+Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink,
+                                                             int busy_timeout_ms) {
+  if (!lock_connection_) {
+    ASSIGN_OR_RETURN(lock_connection_,
+                     Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs,
+                                      busy_timeout_ms));
+    RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
+  }
+  RETURN_IF_ERROR(lock_connection_.Exec("BEGIN IMMEDIATE"));
+  auto result = MakeRoom(sink);
+  (void)lock_connection_.Exec("ROLLBACK");  // nothing was written
+  return result;
+}
+
+void WalCapture::ReleasePin() {
+  for (int i = 0; i < 2; ++i) {
+    EndRead(i);
+  }
+  pinned_ = -1;
+}
+
+Status WalCapture::CheckpointUnpinned() {
+  int rc = sqlite3_wal_checkpoint_v2(connections_[0].get(), "main", SQLITE_CHECKPOINT_PASSIVE,
+                                     nullptr, nullptr);
+  if (rc == SQLITE_BUSY) {
+    return Status::Ok();
+  }
+  return SqliteStatus(rc, "checkpoint", connections_[0].get());
+}
+
+}  // namespace sqlite_s3
