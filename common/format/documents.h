@@ -20,8 +20,8 @@ namespace sqlite_s3 {
 inline constexpr int kFormatVersion = 1;
 inline constexpr uint64_t kMaxDocumentBytes = 16 << 20;
 
-// REQUIRES for Format*: the values obey the rules that Parse* checks (docs/FORMAT.md), else the text is
-// one that Parse* refuses.
+// REQUIRES for Format*: the values obey the rules that Parse* checks (docs/FORMAT.md), else the
+// text is one that Parse* refuses.
 
 struct ReplicaDocument {  // replica.json: created once, never changed
   DatabaseId database_id;
@@ -34,8 +34,8 @@ struct ReplicaDocument {  // replica.json: created once, never changed
 enum class TimelineReason { kFirst, kDiskBehindBucket, kFork, kRestored };
 struct TimelineDocument {  // timelines/{tl}.json: created once (if-absent), never changed
   TimelineId timeline;
-  TimelineId parent;    // 0 for the first
-  Txid parent_txid;     // the state the line starts from; its first TXID is parent_txid + 1
+  TimelineId parent;  // 0 for the first
+  Txid parent_txid;   // the state the line starts from; its first TXID is parent_txid + 1
   TimelineReason reason = TimelineReason::kFirst;
   // True when the parent's commits after parent_txid are no longer anybody's: "latest" follows this
   // line. False for a fork: both lines live.
@@ -54,25 +54,26 @@ struct MarkDocument {  // marks/{name}.json
 };
 
 struct ImagePartInfo {
-  uint32_t number = 0;       // of the key
+  uint32_t number = 0;  // of the key
   uint64_t size_bytes = 0;
   Digest digest;
-  uint32_t page_count = 0;   // pages held
+  uint32_t page_count = 0;  // pages held
   bool operator==(const ImagePartInfo&) const = default;
 };
 struct ImageManifest {  // {tl}/image/{txid}/manifest.json: written last, if-absent
   DatabaseId database_id;
   TimelineId timeline;
   Txid txid;
-  int64_t commit_time_us = 0;   // of the TXID
+  int64_t commit_time_us = 0;  // of the TXID
   int64_t created_us = 0;
   uint32_t page_size = 0;
   uint32_t page_count = 0;
   uint64_t db_checksum = 0;
   uint32_t sqlite_version = 0;
-  uint64_t nonce = 0;           // of the parts' keys
+  uint64_t nonce = 0;  // of the parts' keys
   std::vector<ImagePartInfo> parts;
-  uint64_t hashes_size_bytes = 0;  // page_count x 8 bytes, LE, hash of page 1, 2, ...; 0 for lock-byte
+  uint64_t hashes_size_bytes =
+      0;  // page_count x 8 bytes, LE, hash of page 1, 2, ...; 0 for lock-byte
   Digest hashes_digest;
   bool operator==(const ImageManifest&) const = default;
 };

@@ -37,8 +37,8 @@ class ImagePartBuilder {
   ~ImagePartBuilder();
   ImagePartBuilder(const ImagePartBuilder&) = delete;
   ImagePartBuilder& operator=(const ImagePartBuilder&) = delete;
-  // `pages` ascending; `content` their pages, concatenated. kInvalidArgument when they break a rule,
-  // kResourceExhausted when the part would pass kMaxImagePartBytes; unchanged after an error.
+  // `pages` ascending; `content` their pages, concatenated. kInvalidArgument when they break a
+  // rule, kResourceExhausted when the part would pass kMaxImagePartBytes; unchanged after an error.
   Status AddFrame(std::span<const PageNumber> pages, ByteSpan content);
   size_t size_bytes() const;
   uint32_t page_count() const;
@@ -58,12 +58,13 @@ struct ImageFrame {
 };
 
 // Checks and reads the index of a whole part: header, index and footer (by digest), not the frames.
-// That no page occurs twice over the image is for the reader of all parts to check. kCorruption naming
-// `key`, kUnimplemented for a newer format version.
-Result<std::vector<ImageFrame>> ParseImagePart(ByteSpan part, uint32_t page_size, std::string_view key);
-// Fills `out` (page_count x page_size bytes) with the frame's pages in run order. A frame read alone by
-// range is decoded with `part` being those bytes and offset 0. kCorruption also when the content does
-// not fit the frame's checksum. Thread-safe.
+// That no page occurs twice over the image is for the reader of all parts to check. kCorruption
+// naming `key`, kUnimplemented for a newer format version.
+Result<std::vector<ImageFrame>> ParseImagePart(ByteSpan part, uint32_t page_size,
+                                               std::string_view key);
+// Fills `out` (page_count x page_size bytes) with the frame's pages in run order. A frame read
+// alone by range is decoded with `part` being those bytes and offset 0. kCorruption also when the
+// content does not fit the frame's checksum. Thread-safe.
 Status DecodeImageFrame(ByteSpan part, const ImageFrame& frame, uint32_t page_size,
                         std::span<uint8_t> out, std::string_view key);
 

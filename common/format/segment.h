@@ -16,8 +16,8 @@
 
 namespace sqlite_s3 {
 
-// The identity of a WAL prefix (facts: fileformat2 section 4.4): after `frame` frames of the WAL with
-// these salts, the running checksum is (cksum1, cksum2). frame 0 = nothing of this WAL.
+// The identity of a WAL prefix (facts: fileformat2 section 4.4): after `frame` frames of the WAL
+// with these salts, the running checksum is (cksum1, cksum2). frame 0 = nothing of this WAL.
 struct WalPosition {
   uint32_t salt1 = 0;
   uint32_t salt2 = 0;
@@ -35,12 +35,12 @@ enum class SegmentKind : uint8_t { kLog = 1, kRollup = 2 };
 
 // What a commit record says about itself.
 enum CommitFlag : uint8_t {
-  kCommitOrigin = 1,         // the first of a replica: no pages; the state is the image of this TXID
-  kCommitResync = 2,         // what differed after a gap, as one restore point
-  kCommitMerged = 4,         // several commits merged under overload
-  kCommitTimeUpperBound = 8, // time_us is when it was captured, not when it was made
-  kCommitWholePages = 16,    // no page has a base: the capture could not be sure of one
-  kCommitInParts = 32,       // the page data lies in part objects named by the record
+  kCommitOrigin = 1,  // the first of a replica: no pages; the state is the image of this TXID
+  kCommitResync = 2,  // what differed after a gap, as one restore point
+  kCommitMerged = 4,  // several commits merged under overload
+  kCommitTimeUpperBound = 8,  // time_us is when it was captured, not when it was made
+  kCommitWholePages = 16,     // no page has a base: the capture could not be sure of one
+  kCommitInParts = 32,        // the page data lies in part objects named by the record
 };
 
 // Pages of one commit too big for the segment lie in {tl}/part/{nonce}-{n}, uploaded before it.
@@ -54,13 +54,14 @@ struct PartRef {
 };
 
 struct CommitRecord {
-  int64_t time_us = 0;            // since 1970 UTC; 0..kMaxTimeMicros
-  uint8_t flags = 0;              // CommitFlag bits
-  uint32_t page_count = 0;        // database size after the commit, in pages; > 0
-  uint32_t wal_frames = 0;        // frames it took in the WAL; 0 for origin and resync
-  std::vector<PageNumber> pages;  // strictly ascending, each <= page_count, never the lock-byte page
-  uint64_t db_checksum = 0;       // of the whole database after this commit
-  std::vector<PartRef> parts;     // only with kCommitInParts
+  int64_t time_us = 0;      // since 1970 UTC; 0..kMaxTimeMicros
+  uint8_t flags = 0;        // CommitFlag bits
+  uint32_t page_count = 0;  // database size after the commit, in pages; > 0
+  uint32_t wal_frames = 0;  // frames it took in the WAL; 0 for origin and resync
+  std::vector<PageNumber>
+      pages;                   // strictly ascending, each <= page_count, never the lock-byte page
+  uint64_t db_checksum = 0;    // of the whole database after this commit
+  std::vector<PartRef> parts;  // only with kCommitInParts
   bool operator==(const CommitRecord&) const = default;
 };
 
@@ -71,13 +72,13 @@ struct SegmentHeader {
   DatabaseId database_id;
   TimelineId timeline;
   Txid first_txid;
-  uint32_t commit_count = 0;    // >= 1
+  uint32_t commit_count = 0;  // >= 1
   WriterId writer;
-  Digest predecessor;           // of the segment before, also across timelines; all zero for the first
-  uint32_t start_page_count = 0;    // state before the first commit
+  Digest predecessor;  // of the segment before, also across timelines; all zero for the first
+  uint32_t start_page_count = 0;  // state before the first commit
   uint64_t start_checksum = 0;
-  WalPosition end;              // where the WAL stood after the last commit; frame 0 = unknown
-  uint32_t key_id = 0;          // 0 = not encrypted; at most 65535
+  WalPosition end;      // where the WAL stood after the last commit; frame 0 = unknown
+  uint32_t key_id = 0;  // 0 = not encrypted; at most 65535
   Txid last_txid() const { return {first_txid.value + commit_count - 1}; }
   bool operator==(const SegmentHeader&) const = default;
 };
@@ -85,8 +86,8 @@ struct SegmentHeader {
 // --- page data -----------------------------------------------------------------------------------
 // The pages of a commit are coded in chunks of PagesPerChunk(page_size) pages in the order of
 // CommitRecord::pages (the last one shorter). A chunk is one zstd frame over the new versions,
-// concatenated; its prefix (ZSTD_CCtx_refPrefix) is the previous versions of those of its pages that
-// have a base, concatenated in the same order. A page has a base iff the commit lacks
+// concatenated; its prefix (ZSTD_CCtx_refPrefix) is the previous versions of those of its pages
+// that have a base, concatenated in the same order. A page has a base iff the commit lacks
 // kCommitWholePages and its number is <= the page count before the commit.
 inline constexpr uint32_t kChunkBytes = 1 << 20;  // raw bytes of a chunk: 256 pages of 4 KiB
 constexpr uint32_t PagesPerChunk(uint32_t page_size) { return kChunkBytes / page_size; }
@@ -129,8 +130,8 @@ class ChunkDecoder {
   std::unique_ptr<Impl> impl_;
 };
 
-// Whether `chunks` is exactly `count` whole chunks by their lengths; nothing is decoded. What lies in
-// a part object is checked with this and its chunk_count. kCorruption.
+// Whether `chunks` is exactly `count` whole chunks by their lengths; nothing is decoded. What lies
+// in a part object is checked with this and its chunk_count. kCorruption.
 Status CheckChunks(ByteSpan chunks, uint32_t count);
 
 // --- writing -------------------------------------------------------------------------------------
@@ -142,8 +143,8 @@ class SegmentBuilder {
   // `chunks`: the page data as ChunkEncoder made it (ChunkCount(...) chunks); empty when the record
   // has parts or no pages. kInvalidArgument when the record breaks a rule of the format (unsorted
   // pages, page beyond page_count, lock-byte page, parts without the flag, ...): an illegal segment
-  // is never written. kResourceExhausted when the segment would pass kMaxSegmentBytes. The builder is
-  // unchanged after an error.
+  // is never written. kResourceExhausted when the segment would pass kMaxSegmentBytes. The builder
+  // is unchanged after an error.
   Status Add(const CommitRecord& record, ByteSpan chunks);
   uint32_t commit_count() const;
   size_t size_bytes() const;  // of the object so far, within a few bytes
@@ -174,21 +175,21 @@ struct Segment {
   // Of the object: the digest of all bytes but the last 16, which are this digest. Not
   // ComputeDigest(whole object); SegmentDigest() has it.
   Digest digest;
-  Bytes bytes;                       // owns what chunk_data points to; move only as a whole
+  Bytes bytes;  // owns what chunk_data points to; move only as a whole
   uint64_t object_size_bytes = 0;
 };
 
 inline constexpr uint64_t kMaxSegmentBytes = uint64_t{256} << 20;
 
-// The digest a segment carries in its last 16 bytes, if it fits all bytes before; nothing otherwise.
-// For "is what lies under this key what I sent": compare with Finished::digest.
+// The digest a segment carries in its last 16 bytes, if it fits all bytes before; nothing
+// otherwise. For "is what lies under this key what I sent": compare with Finished::digest.
 std::optional<Digest> SegmentDigest(ByteSpan object);
 
-// Takes a whole object. kCorruption naming `key` and what is wrong; kUnimplemented for a newer format
-// version, or for an encrypted segment (key_id != 0).
+// Takes a whole object. kCorruption naming `key` and what is wrong; kUnimplemented for a newer
+// format version, or for an encrypted segment (key_id != 0).
 Result<Segment> ParseSegment(Bytes bytes, std::string_view key);
-// The same checks, also on a whole object; only header, commits and digest are kept, as for lists and
-// plans: chunk_data and bytes are empty.
+// The same checks, also on a whole object; only header, commits and digest are kept, as for lists
+// and plans: chunk_data and bytes are empty.
 Result<Segment> ParseSegmentTable(Bytes bytes, std::string_view key);
 
 }  // namespace sqlite_s3
