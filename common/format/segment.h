@@ -58,8 +58,8 @@ struct CommitRecord {
   uint8_t flags = 0;        // CommitFlag bits
   uint32_t page_count = 0;  // database size after the commit, in pages; > 0
   uint32_t wal_frames = 0;  // frames it took in the WAL; 0 for origin and resync
-  std::vector<PageNumber>
-      pages;                   // strictly ascending, each <= page_count, never the lock-byte page
+  // Strictly ascending, each <= page_count, never the lock-byte page.
+  std::vector<PageNumber> pages;
   uint64_t db_checksum = 0;    // of the whole database after this commit
   std::vector<PartRef> parts;  // only with kCommitInParts
   bool operator==(const CommitRecord&) const = default;
