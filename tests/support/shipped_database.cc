@@ -1,0 +1,169 @@
+#include "tests/support/shipped_database.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <stdexcept>
+#include <thread>
+
+#include "tests/support/replayer.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr auto kPatience = std::chrono::milliseconds(60'000);
+
+void Must(const Status& status, const std::string& what) {
+  if (!status.ok()) {
+    throw std::runtime_error(what + ": " + status.ToString());
+  }
+}
+
+}  // namespace
+
+ShippedDatabase::ShippedDatabase(const Options& options)
+    : options_(options),
+      path_(dir_.File("app.db")),
+      faults_(std::make_shared<FaultStore>(std::make_shared<MemoryStore>("test"))) {}
+
+ShippedDatabase::~ShippedDatabase() {
+  if (engine_) {
+    (void)engine_->Stop(std::chrono::milliseconds(0));
+  }
+  app_.Close();
+}
+
+int ShippedDatabase::Hook(void* self, sqlite3*, const char* schema, int frames) {
+  auto* db = static_cast<ShippedDatabase*>(self);
+  if (db->engine_ && std::strcmp(schema, "main") == 0) {
+    db->engine_->OnCommit(static_cast<uint32_t>(frames));
+  }
+  return SQLITE_OK;
+}
+
+Connection ShippedDatabase::OpenAnother() {
+  auto opened =
+      Connection::Open(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  Must(opened.status(), "open");
+  Connection c = std::move(opened).value();
+  if (engine_) {
+    sqlite3_wal_hook(c.get(), &Hook, this);
+  }
+  return c;
+}
+
+Connection& ShippedDatabase::app() {
+  if (!app_) {
+    app_ = OpenAnother();
+    Must(app_.Exec(("PRAGMA page_size=" + std::to_string(options_.page_size)).c_str()), "page size");
+    Must(app_.Exec(("PRAGMA auto_vacuum=" + std::to_string(options_.auto_vacuum)).c_str()),
+         "auto_vacuum");
+    Must(app_.Exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"), "wal");
+  }
+  return app_;
+}
+
+void ShippedDatabase::Exec(const std::string& sql) { Must(TryExec(sql), sql.substr(0, 200)); }
+
+int64_t ShippedDatabase::QueryInt(const std::string& sql) {
+  auto r = app().QueryInt(sql.c_str());
+  Must(r.status(), sql);
+  return *r;
+}
+
+void ShippedDatabase::CloseApp() { app_.Close(); }
+
+Status ShippedDatabase::TryStart() {
+  app();
+  EngineConfig config;
+  config.database_path = path_;
+  config.options = options_.ship;
+  config.checkpoint_pages = options_.checkpoint_pages;
+  config.store = faults_;
+  config.log = [this](LogLevel, const std::string& message) {
+    std::lock_guard lock(log_mutex_);
+    log_.push_back(message);
+  };
+  auto engine = Engine::Start(config);
+  RETURN_IF_ERROR(engine.status());
+  engine_ = std::move(engine).value();
+  sqlite3_wal_hook(app_.get(), &Hook, this);
+  return Status::Ok();
+}
+
+void ShippedDatabase::Start() { Must(TryStart(), "start"); }
+
+void ShippedDatabase::Stop() {
+  Must(engine_->Stop(kPatience), "stop");
+  engine_.reset();
+}
+
+void ShippedDatabase::Abandon() {
+  engine_->PrepareFork();
+  engine_->ChildAfterFork();
+  engine_.reset();
+}
+
+Txid ShippedDatabase::Now() { return engine_->GetStatus(true).txid; }
+
+Txid ShippedDatabase::Note() {
+  // While starting, the TXID is not known yet: a sync waits for that.
+  if (engine_->GetStatus(false).state == EngineState::kStarting) {
+    Sync();
+  }
+  Txid txid = Now();
+  noted_[txid] = Serialize();
+  return txid;
+}
+
+Txid ShippedDatabase::Sync() {
+  Txid txid;
+  Must(engine_->Sync(kPatience, &txid), "sync");
+  return txid;
+}
+
+void ShippedDatabase::WaitForImage() {
+  while (!engine_->GetStatus(false).image_txid) {
+    std::this_thread::yield();
+  }
+}
+
+Bytes ShippedDatabase::Serialize() {
+  sqlite3_int64 size = 0;
+  unsigned char* bytes = sqlite3_serialize(app().get(), "main", &size, 0);
+  if (bytes == nullptr) {
+    throw std::runtime_error("serialize failed");
+  }
+  Bytes copy(bytes, bytes + size);
+  sqlite3_free(bytes);
+  return copy;
+}
+
+void ShippedDatabase::CheckNoted() {
+  std::map<Txid, Bytes> left = noted_;
+  Status status = ReplayAll(*faults_, std::nullopt,
+                            [&](Txid txid, const CommitRecord&, const Bytes& image) {
+                              auto it = left.find(txid);
+                              if (it != left.end()) {
+                                EXPECT_TRUE(image == it->second)
+                                    << "TXID " << txid.value << " restores to other bytes";
+                                left.erase(it);
+                              }
+                            });
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  EXPECT_TRUE(left.empty()) << left.size() << " noted restore points are missing, first "
+                            << left.begin()->first.value;
+}
+
+void ShippedDatabase::CheckHead() {
+  auto head = ReplayHead(*faults_);
+  ASSERT_TRUE(head.ok()) << head.status().ToString();
+  EXPECT_TRUE(*head == Serialize()) << "the head is not the live database";
+}
+
+std::vector<std::string> ShippedDatabase::log() {
+  std::lock_guard lock(log_mutex_);
+  return log_;
+}
+
+}  // namespace sqlite_s3
