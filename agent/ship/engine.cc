@@ -19,6 +19,22 @@ constexpr auto kHookLockWait = std::chrono::milliseconds(5);
 constexpr auto kStatusWait = std::chrono::milliseconds(2000);
 constexpr int kWriteLockTimeoutMs = 10;
 
+// For threads started meanwhile: ours must never be the ones that run the application's handlers.
+class BlockSignals {
+ public:
+  BlockSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockSignals(const BlockSignals&) = delete;
+  BlockSignals& operator=(const BlockSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 }  // namespace
 
 Result<std::shared_ptr<Engine>> Engine::Start(const EngineConfig& config) {
@@ -59,6 +75,7 @@ Status EngineImpl::Init() {
   Status status = OpenSession();
   if (status.ok() && !ours_) {
     // Whether we may append at all depends on every page: the caller waits for that answer.
+    BlockSignals block;  // it may start the image's thread
     status = Scan();
     scanned_ = status.ok();
   }
@@ -78,18 +95,13 @@ void EngineImpl::StartThreads() {
   flushing_ = false;
   worker_done_ = false;
   threads_running_ = true;
-  // Our threads must never be the ones that run the application's signal handlers.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  BlockSignals block;
   worker_ = std::thread([this] {
     WorkerMain();
     std::lock_guard lock(state_mutex_);
     worker_done_ = true;
     upload_cv_.notify_all();
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void EngineImpl::StopThreads(bool flush, std::chrono::milliseconds timeout) {
@@ -242,6 +254,19 @@ bool EngineImpl::DetachConnection() {
 
 // --- waiting -------------------------------------------------------------------------------------------
 
+// Ours, or while we stand by, that of the process that ships.
+EngineState EngineImpl::StateOfShipper() {
+  if (dead_) {
+    return EngineState::kStopped;
+  }
+  if (state() != EngineState::kStandby) {
+    return state();
+  }
+  auto theirs = static_cast<EngineState>((*shared_)->state.load());
+  // One that stopped or failed has given up the lock or will: we are next, and find out ourselves.
+  return theirs == EngineState::kFenced ? theirs : EngineState::kStandby;
+}
+
 Status EngineImpl::WhyNotFor(EngineState s) {
   std::lock_guard lock(state_mutex_);
   switch (s) {
@@ -266,7 +291,7 @@ Status EngineImpl::AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64
     if (done >= mine) {
       return Status::Ok();
     }
-    RETURN_IF_ERROR(WhyNotFor(dead_ ? EngineState::kStopped : state()));
+    RETURN_IF_ERROR(WhyNotFor(StateOfShipper()));
     int64_t left = deadline - Monotonic();
     if (left <= 0) {
       std::lock_guard lock(state_mutex_);

@@ -87,7 +87,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   SessionEnd RunSession();
   SessionEnd ShipLoop();
   SessionEnd EndFor(const Status& status);
-  Status CaptureSome(bool* more);
+  Status CaptureSome(bool* caught_up);
   Status EncodeQueue();
   Status EncodeBig();
   Status CutIfDue(bool* full);
@@ -97,9 +97,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   struct Tickets {
     uint64_t sync, capture, room;
   };
-  void ServeTickets(const Tickets& tickets, bool caught_up);
+  void ServeTickets(const Tickets& tickets);
   bool Flushed();
-  void Sleep(uint32_t seen, bool busy);
+  void Sleep(uint32_t seen);
   void WaitOrStop(std::chrono::milliseconds d);
   CutInputs CutState();
   Status CheckFiles();
@@ -140,6 +140,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void StartThreads();
   Status AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
                      std::chrono::milliseconds timeout);
+  EngineState StateOfShipper();
   Status WhyNotFor(EngineState s);
   bool MayMerge() const;
   void SetState(EngineState state, const Status& why = Status::Ok());
@@ -201,6 +202,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t last_commit_time_us_ = 0;      // of the last encoded commit
   uint32_t worker_room_retry_at_ = 0;    // frames
   uint32_t worker_room_done_at_ = 0;
+  bool last_capture_ok_ = true;
   int64_t last_file_check_us_ = 0;
   uint64_t encoded_commits_ = 0;
   bool table_valid_ = false;             // hashes_ is the head's

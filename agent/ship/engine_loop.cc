@@ -149,14 +149,16 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
       }
       return SessionEnd::kFenced;
     }
-    bool more = false;
-    Status status = gap_ ? Status::Ok() : CaptureSome(&more);
+    bool caught_up = false;
+    Status status = gap_ ? Status::Ok() : CaptureSome(&caught_up);
     if (status.ok()) {
       status = EncodeQueue();
     }
+    // Behind: look again at once, unless only the uploader can make room.
+    const bool more = !caught_up && !gap_ && !spool_full_ && last_capture_ok_;
     bool full = false;
-    if (status.ok() && !more) {
-      ServeTickets(tickets, !gap_);
+    if (status.ok() && caught_up) {
+      ServeTickets(tickets);
     }
     if (status.ok()) {
       status = CutIfDue(&full);
@@ -165,8 +167,10 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
       status = MakeRoomIfDue();
     }
     if (status.ok() && !more) {
-      (*shared_)->roomed_ticket = tickets.room;
-      shared_->Publish();
+      if ((*shared_)->roomed_ticket < tickets.room) {
+        (*shared_)->roomed_ticket = tickets.room;
+        shared_->Publish();
+      }
       status = hashes_->Acknowledge({acked_txid_}, false);
     }
     if (status.ok()) {
@@ -194,7 +198,7 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
     }
     MaybeStartImage();
     if (!more) {
-      Sleep(seen, false);
+      Sleep(seen);
     }
   }
   // Stopped in the middle: what is encoded goes to the spool and out at the next start.
@@ -212,17 +216,18 @@ bool EngineImpl::Flushed() {
   return queue_.empty() && encoder_->empty() && spool_->size() == 0 && !capture_->HasPending();
 }
 
-Status EngineImpl::CaptureSome(bool* more) {
+Status EngineImpl::CaptureSome(bool* caught_up) {
   std::unique_lock lock(capture_mutex_);
   auto outcome = capture_->Capture(*this, kCaptureBatchFrames);
+  last_capture_ok_ = outcome.ok();
   if (!outcome.ok()) {
-    // A recovery going on, or a lock held by one: nothing is lost by looking again.
+    // A recovery going on, or a lock held by one: nothing is lost by looking again later.
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
   }
   if (*outcome == CaptureOutcome::kBigCommit) {
     return EncodeBig();  // keeps the lock: its pages are read again from the WAL
   }
-  *more = *outcome == CaptureOutcome::kMore;
+  *caught_up = *outcome == CaptureOutcome::kCaughtUp;
   return Status::Ok();
 }
 
@@ -340,16 +345,8 @@ Status EngineImpl::CutNow() {
   return Status::Ok();
 }
 
-void EngineImpl::ServeTickets(const Tickets& tickets, bool caught_up) {
-  if (!caught_up) {
-    return;
-  }
-  {
-    std::lock_guard lock(capture_mutex_);
-    if (spool_full_ && capture_->HasPending()) {
-      return;  // not captured: there was no room
-    }
-  }
+// REQUIRES: everything committed when the tickets were read is captured.
+void EngineImpl::ServeTickets(const Tickets& tickets) {
   if ((*shared_)->captured_ticket < tickets.capture) {
     reported_txid_ = assigned_txid_.load();
     (*shared_)->captured_ticket = tickets.capture;
@@ -436,8 +433,8 @@ Status EngineImpl::CheckFiles() {
   return capture_->CheckFilesInPlace();
 }
 
-void EngineImpl::Sleep(uint32_t seen, bool busy) {
-  if (busy || Interrupted() || (*shared_)->doorbell != seen) {
+void EngineImpl::Sleep(uint32_t seen) {
+  if (Interrupted() || (*shared_)->doorbell != seen) {
     return;
   }
   std::chrono::microseconds wait = kIdleSleep;
@@ -453,14 +450,9 @@ void EngineImpl::Sleep(uint32_t seen, bool busy) {
   }
 }
 
+// Not on the doorbell: that is for the one that ships, and a standby would answer its rings.
 void EngineImpl::WaitOrStop(std::chrono::milliseconds d) {
-  uint32_t seen = (*shared_)->doorbell;
-  if (Interrupted() || flushing_) {
-    return;
-  }
-  // A standby must not sleep on the shipper's doorbell: it would steal its wake-ups' meaning.
   std::unique_lock lock(state_mutex_);
-  (void)seen;
   upload_cv_.wait_for(lock, d, [&] { return Interrupted() || flushing_.load(); });
 }
 

@@ -115,6 +115,7 @@ Status EngineImpl::OpenSession() {
     timeline_ = {1};
   }
   ASSIGN_OR_RETURN(spool_, Spool::Open(state_dir_.path("spool")));
+  acked_txid_ = head_.txid.value;
   if (ours_) {
     RETURN_IF_ERROR(ReconcileSpool(&head_));
     resume = head_.wal.frame != 0 ? std::optional(head_.wal) : std::nullopt;
@@ -161,7 +162,6 @@ Status EngineImpl::OpenSession() {
   }
   hasher_.emplace(replica_->document().checksum_key);
   ASSIGN_OR_RETURN(hashes_, PageHashes::Open(state_dir_.path()));
-  acked_txid_ = (spool_->size() == 0) ? head_.txid.value : 0;
   (*shared_)->timeline = timeline_.value;
   return Status::Ok();
 }
