@@ -54,7 +54,7 @@ struct EngineStatus {
   std::string replica;      // without credentials
   uint32_t timeline = 0;
   Txid txid;                // last captured
-  Txid shipped_txid;        // last acknowledged by the store
+  Txid shipped_txid;        // last one that the store has, with an image to restore it from
   int64_t lag_ms = 0;       // age of the oldest commit not yet acknowledged; 0 = none
   uint64_t lag_commits = 0;
   uint64_t bytes_shipped = 0;    // since start, all objects
@@ -107,7 +107,8 @@ class Engine {
   // while means displaced hook, blob writes, or another process.
   virtual uint64_t UnannouncedCommits() const = 0;
 
-  // Captures up to now and waits until the store has it. *txid gets the last TXID covered.
+  // Captures up to now and waits until the store has it, and an image to restore it from. *txid gets
+  // the last TXID covered.
   // kDeadlineExceeded after `timeout`; kAborted when fenced; kCancelled when stopping.
   virtual Status Sync(std::chrono::milliseconds timeout, Txid* txid) = 0;
   // Waits until `txid` is acknowledged; does not force a capture. kInvalidArgument for a TXID beyond

@@ -227,16 +227,19 @@ Status EngineImpl::FinishImage(ImageManifest manifest, const Bytes& hashes) {
   // Last: the image exists when its manifest does.
   RETURN_IF_ERROR(
       PutImageObject(keys::ImageManifest(timeline_, manifest.txid), AsBytes(json)));
-  std::lock_guard lock(image_mutex_);
-  ++images_;
-  has_image_ = true;
-  image_txid_ = manifest.txid;
-  image_made_us_ = manifest.created_us;
-  image_bytes_ = 0;
-  for (const ImagePartInfo& part : manifest.parts) {
-    image_bytes_ += part.size_bytes;
+  {
+    std::lock_guard lock(image_mutex_);
+    ++images_;
+    image_txid_ = manifest.txid;
+    image_made_us_ = manifest.created_us;
+    image_bytes_ = 0;
+    for (const ImagePartInfo& part : manifest.parts) {
+      image_bytes_ += part.size_bytes;
+    }
+    log_bytes_since_image_ = 0;
+    has_image_ = true;
   }
-  log_bytes_since_image_ = 0;
+  PublishAcknowledged();
   return Status::Ok();
 }
 

@@ -109,7 +109,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status UploadFront(const SpoolItem& item);
   Status CheckConflict(const SpoolItem& item, const Bytes& ours);
   void Acknowledge(const SpoolItem& item);
-  void CompleteSyncs();
+  void PublishAcknowledged();
 
   // engine_image.cc
   void NoteEncoded(int64_t time_us);
@@ -232,7 +232,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Txid image_txid_;
   uint64_t image_bytes_ = 0;
   int64_t image_made_us_ = 0;
-  bool has_image_ = false;
+  std::atomic<bool> has_image_{false};
   bool image_thread_done_ = true;
   struct ImageExpectation {
     int64_t time_us;

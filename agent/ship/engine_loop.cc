@@ -212,6 +212,9 @@ bool EngineImpl::Flushed() {
   if (gap_) {
     return true;
   }
+  if (!has_image_) {
+    return false;  // what was shipped is of no use before the first image is complete
+  }
   std::lock_guard lock(capture_mutex_);
   return queue_.empty() && encoder_->empty() && spool_->size() == 0 && !capture_->HasPending();
 }
@@ -359,7 +362,7 @@ void EngineImpl::ServeTickets(const Tickets& tickets) {
       pending_syncs_.push_back({tickets.sync, {assigned_txid_}});
     }
   }
-  CompleteSyncs();
+  PublishAcknowledged();
 }
 
 // The worker's own room-making: for commits that no hook of this process announces (other processes,

@@ -79,7 +79,7 @@ Status EngineImpl::ActOnStart(StartAction action) {
   assigned_txid_ = encoder_->state().txid.value;
   reported_txid_ = assigned_txid_.load();
   (*shared_)->captured_txid = assigned_txid_.load();
-  (*shared_)->shipped_txid = acked_txid_.load();
+  (*shared_)->shipped_txid = has_image_ ? acked_txid_.load() : 0;
   if (action == StartAction::kOrigin || action == StartAction::kResync) {
     RETURN_IF_ERROR(CutNow());
   }

@@ -117,15 +117,13 @@ Status EngineImpl::CheckConflict(const SpoolItem& item, const Bytes& ours) {
 void EngineImpl::Acknowledge(const SpoolItem& item) {
   ++segments_;
   acked_txid_ = item.last.value;
-  (*shared_)->shipped_txid = item.last.value;
   {
     std::lock_guard lock(state_mutex_);
     while (!lag_.empty() && lag_.front().first <= item.last.value) {
       lag_.pop_front();
     }
   }
-  CompleteSyncs();
-  shared_->Publish();
+  PublishAcknowledged();
   // The next segment may be cut: with waiters or a short interval the worker is asleep for it. A
   // database at rest is left alone.
   if ((*shared_)->captured_txid > item.last.value) {
@@ -133,17 +131,21 @@ void EngineImpl::Acknowledge(const SpoolItem& item) {
   }
 }
 
-void EngineImpl::CompleteSyncs() {
-  std::lock_guard lock(state_mutex_);
-  bool any = false;
-  while (!pending_syncs_.empty() && pending_syncs_.front().txid.value <= acked_txid_) {
-    (*shared_)->synced_ticket = pending_syncs_.front().ticket;
-    pending_syncs_.pop_front();
-    any = true;
+// A log without any image restores nothing: until the first one is complete, nothing counts as
+// shipped and nobody who waits for durability is told so.
+void EngineImpl::PublishAcknowledged() {
+  if (!has_image_) {
+    return;
   }
-  if (any) {
-    shared_->Publish();
+  {
+    std::lock_guard lock(state_mutex_);
+    (*shared_)->shipped_txid = acked_txid_.load();
+    while (!pending_syncs_.empty() && pending_syncs_.front().txid.value <= acked_txid_) {
+      (*shared_)->synced_ticket = pending_syncs_.front().ticket;
+      pending_syncs_.pop_front();
+    }
   }
+  shared_->Publish();
 }
 
 }  // namespace sqlite_s3
