@@ -262,6 +262,15 @@ Status EngineImpl::Scan() {
       if (mode_ == CaptureMode::kTentative) {
         ASSIGN_OR_RETURN(in.tail_verified, VerifyTail());
       }
+      if (!ours_ && head_.txid) {
+        RETURN_IF_ERROR(scan_->Flush());
+        ASSIGN_OR_RETURN(in.passed_head,
+                         capture_->PassedThrough(
+                             head_.page_count, head_.db_checksum,
+                             {in.live_page_count, in.live_checksum,
+                              [this](PageNumber page) { return scan_->Get(page); }},
+                             *hasher_));
+      }
       action = DecideStart(in);
       if (action == StartAction::kResync && !in.older && !asked_older_) {
         action = StartAction::kRefuse;  // not decided yet: an older TXID may fit

@@ -64,6 +64,9 @@ StartAction DecideStart(const StartInputs& in) {
     }
     return StartAction::kResync;
   }
+  if (in.passed_head && !in.replica_empty) {
+    return StartAction::kResync;  // the same database, moved, and a few commits further
+  }
   switch (in.on_conflict) {
     case OnConflict::kTakeOver:
       return in.replica_empty ? StartAction::kOrigin : StartAction::kResync;

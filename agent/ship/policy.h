@@ -46,6 +46,7 @@ struct StartInputs {
   uint32_t live_page_count = 0;
   bool tail_verified = false;      // the WAL after the head's place leads exactly to the live database
   std::optional<Txid> older;       // an older TXID with exactly the live database's checksum
+  bool passed_head = false;        // a commit boundary in its WAL was exactly the head
   OnConflict on_conflict = OnConflict::kRefuse;
 };
 enum class StartAction {

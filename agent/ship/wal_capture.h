@@ -11,6 +11,7 @@
 // Thread-safety: none; the engine's capture mutex guards every call. Any thread may make them.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "agent/ship/page_buffer.h"
+#include "common/base/hash.h"
 #include "common/base/status.h"
 #include "common/format/segment.h"
 #include "common/sqlite/connection.h"
@@ -144,6 +146,17 @@ class WalCapture {
 
   // kCorruption when the -wal or the database file is not the one at its path any more.
   Status CheckFilesInPlace();
+
+  // The live database as captured: what PassedThrough compares with.
+  struct LiveDatabase {
+    uint32_t page_count = 0;
+    uint64_t checksum = 0;
+    std::function<Result<uint64_t>(PageNumber)> hash;
+  };
+  // Whether a commit boundary in the WAL, or the file before it, had exactly this size and database
+  // checksum. False when the WAL cannot tell. REQUIRES: everything is captured.
+  Result<bool> PassedThrough(uint32_t page_count, uint64_t checksum, const LiveDatabase& live,
+                             const PageHasher& hasher);
 
   // Frames committed but not captured.
   uint32_t PendingFrames();

@@ -1,6 +1,9 @@
 // The engine's main job: every commit is a restore point with exactly its bytes.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cstdlib>
 
 #include "tests/support/replayer.h"
 #include "tests/support/shipped_database.h"
@@ -84,6 +87,43 @@ TEST(EngineTest, CommitsMadeWhileAwayBecomeOneResync) {
   db.Note();
   db.Sync();
   db.CheckNoted();
+  db.CheckHead();
+}
+
+TEST(EngineTest, AMovedDatabaseIsKnownByACommitInItsWal) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, b blob)");
+  db.Exec("insert into t values(1, randomblob(9000))");
+  db.Start();
+  db.Exec("insert into t values(2, randomblob(9000))");
+  db.Sync();
+  db.WaitForImage();
+  db.Abandon();
+  // The state directory is lost, and the application went on a little.
+  ASSERT_EQ(std::system(("rm -r " + db.state_dir()).c_str()), 0);
+  db.Exec("insert into t values(3, randomblob(5000))");
+  db.Exec("delete from t where id=1");
+  db.Start();
+  db.Note();
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
+  db.Sync();
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+TEST(EngineTest, AnUnknownDatabaseIsRefusedAndUnharmed) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  db.Start();
+  db.Sync();
+  db.Stop();
+  ShippedDatabase other;
+  other.Exec("create table u(a)");
+  other.UseStore(db.store());
+  Status status = other.TryStart();
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(), testing::HasSubstr("on_conflict=fork"));
+  other.Exec("insert into u values(1)");
   db.CheckHead();
 }
 
