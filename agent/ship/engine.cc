@@ -97,6 +97,7 @@ void EngineImpl::StartThreads() {
   threads_running_ = true;
   BlockSignals block;
   worker_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "s3-worker");  // for whoever looks at the host with top -H
     WorkerMain();
     std::lock_guard lock(state_mutex_);
     worker_done_ = true;

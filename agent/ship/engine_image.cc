@@ -1,6 +1,7 @@
 // Images: all pages as of one TXID, copied in short turns while commits go on.
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include "agent/ship/engine_impl.h"
 #include "common/format/image_part.h"
@@ -68,7 +69,10 @@ void EngineImpl::StartImageLocked() {
     }
     image_wait_txid_ = image_->txid.value;
   }
-  image_thread_ = std::thread([this] { ImageMain(); });
+  image_thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "s3-image");
+    ImageMain();
+  });
 }
 
 void EngineImpl::JoinImage() {

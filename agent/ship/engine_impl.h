@@ -88,7 +88,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   SessionEnd ShipLoop();
   SessionEnd EndFor(const Status& status);
   Status CaptureSome(bool* caught_up);
-  Status EncodeQueue();
+  Status EncodeQueue(size_t max_commits);
   Status EncodeBig();
   Status CutIfDue(bool* full);
   Status CutNow();
@@ -203,6 +203,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint32_t worker_room_retry_at_ = 0;    // frames
   uint32_t worker_room_done_at_ = 0;
   bool last_capture_ok_ = true;
+  uint64_t last_capture_frames_ = 0;
+  std::vector<CapturedCommit> encode_batch_;
+  bool queue_left_ = false;              // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
   uint64_t encoded_commits_ = 0;
   bool table_valid_ = false;             // hashes_ is the head's

@@ -12,7 +12,10 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint32_t kCaptureBatchFrames = 256;
+constexpr size_t kEncodeSlice = 32;
 constexpr auto kNap = std::chrono::milliseconds(2);
+constexpr auto kShortNap = std::chrono::microseconds(200);
+constexpr uint32_t kFastFrames = 64;  // captured in one go: commits come fast
 constexpr auto kIdleSleep = std::chrono::milliseconds(500);
 constexpr int64_t kNapsForMicros = 20'000;         // after the last commit seen
 constexpr int64_t kFileCheckMicros = 2'000'000;
@@ -90,7 +93,10 @@ EngineImpl::SessionEnd EngineImpl::RunSession() {
   session_open_ = false;
   asked_older_ = asked_fallback_ = false;
   uploader_stop_ = false;
-  uploader_ = std::thread([this] { UploaderMain(); });
+  uploader_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "s3-upload");
+    UploaderMain();
+  });
   if (!scanned_) {
     Status scanned = Scan();
     if (!scanned.ok()) {
@@ -152,10 +158,10 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
     bool caught_up = false;
     Status status = gap_ ? Status::Ok() : CaptureSome(&caught_up);
     if (status.ok()) {
-      status = EncodeQueue();
+      status = EncodeQueue(kEncodeSlice);
     }
     // Behind: look again at once, unless only the uploader can make room.
-    const bool more = !caught_up && !gap_ && !spool_full_ && last_capture_ok_;
+    const bool more = queue_left_ || (!caught_up && !gap_ && !spool_full_ && last_capture_ok_);
     bool full = false;
     if (status.ok() && caught_up) {
       ServeTickets(tickets);
@@ -202,7 +208,7 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
     }
   }
   // Stopped in the middle: what is encoded goes to the spool and out at the next start.
-  if (!gap_ && EncodeQueue().ok() && !encoder_->empty()) {
+  if (!gap_ && EncodeQueue(SIZE_MAX).ok() && !encoder_->empty()) {
     (void)CutNow();
   }
   return SessionEnd::kStop;
@@ -221,7 +227,9 @@ bool EngineImpl::Flushed() {
 
 Status EngineImpl::CaptureSome(bool* caught_up) {
   std::unique_lock lock(capture_mutex_);
+  const uint64_t before = capture_->frames_total();
   auto outcome = capture_->Capture(*this, kCaptureBatchFrames);
+  last_capture_frames_ = capture_->frames_total() - before;
   last_capture_ok_ = outcome.ok();
   if (!outcome.ok()) {
     // A recovery going on, or a lock held by one: nothing is lost by looking again later.
@@ -234,34 +242,37 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
   return Status::Ok();
 }
 
-// Takes the queue in one swap, so that the hook can go on capturing while we encode.
-Status EngineImpl::EncodeQueue() {
-  for (;;) {
-    std::deque<CapturedCommit> batch;
-    int64_t since = 0;
-    {
-      std::lock_guard lock(capture_mutex_);
-      if (queue_.empty() || spool_full_) {
-        return Status::Ok();
-      }
-      batch.swap(queue_);
-      since = queue_since_us_;
+// Encodes a slice of the queue, so that capture gets its turn in between: whatever the worker does not
+// capture in time, the committing thread must, when its checkpoint is due.
+Status EngineImpl::EncodeQueue(size_t max_commits) {
+  encode_batch_.clear();
+  int64_t since = 0;
+  {
+    std::lock_guard lock(capture_mutex_);
+    since = queue_since_us_;
+    while (!queue_.empty() && !spool_full_ && encode_batch_.size() < max_commits) {
+      encode_batch_.push_back(std::move(queue_.front()));
+      queue_.pop_front();
     }
+    queue_left_ = !queue_.empty() && !spool_full_;
+    if (queue_left_) {
+      queue_since_us_ = Monotonic();
+    }
+  }
+  for (const CapturedCommit& commit : encode_batch_) {
     if (encoder_->empty()) {
       segment_since_us_ = since;
     }
-    while (!batch.empty()) {
-      RETURN_IF_ERROR(encoder_->Add(batch.front()));
-      ++encoded_commits_;
-      NoteEncoded(batch.front().time_us);
-      batch.pop_front();
-      if (encoder_->size_bytes() >= config_.options.segment_bytes) {
-        bool full = false;
-        RETURN_IF_ERROR(CutIfDue(&full));
-        segment_since_us_ = Monotonic();
-      }
+    RETURN_IF_ERROR(encoder_->Add(commit));
+    ++encoded_commits_;
+    NoteEncoded(commit.time_us);
+    if (encoder_->size_bytes() >= config_.options.segment_bytes) {
+      bool full = false;
+      RETURN_IF_ERROR(CutIfDue(&full));
     }
   }
+  encode_batch_.clear();  // gives the pages back
+  return Status::Ok();
 }
 
 // REQUIRES: capture_mutex_, capture_->big() is next.
@@ -443,7 +454,8 @@ void EngineImpl::Sleep(uint32_t seen) {
   std::chrono::microseconds wait = kIdleSleep;
   bool nap = Monotonic() - last_activity_us_ < kNapsForMicros;
   if (nap) {
-    wait = kNap;
+    wait = last_capture_frames_ >= kFastFrames ? kShortNap
+                                               : std::chrono::microseconds(kNap);
   }
   if (!encoder_->empty() && spool_->size() == 0) {
     wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));

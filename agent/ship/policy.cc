@@ -5,7 +5,7 @@
 namespace sqlite_s3 {
 namespace {
 
-constexpr uint64_t kMinImageLogBytes = 1 << 20;
+constexpr uint64_t kMinImageLogBytes = 8 << 20;
 
 }  // namespace
 

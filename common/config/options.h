@@ -35,7 +35,7 @@ struct ShipOptions {
   WhenFull when_full = WhenFull::kGrowWal;   // when_full=grow-wal|resync|block
   int compression_level = 3;                 // compression=1..19
   int image_log_percent = 100;  // image_log_percent=100; an image when the log since the last one
-                                // is larger than this share of it (and 1 MiB); 0 = never for size
+                                // is larger than this share of it (and 8 MiB); 0 = never for size
   std::chrono::milliseconds image_interval{24 * 3600 *
                                            1000};  // image_interval=24h; 0 = never for age
   std::string state_dir;                           // state_dir=PATH; default "<db>-s3"
