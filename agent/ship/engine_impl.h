@@ -203,7 +203,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint32_t worker_room_retry_at_ = 0;    // frames
   uint32_t worker_room_done_at_ = 0;
   bool last_capture_ok_ = true;
-  uint64_t last_capture_frames_ = 0;
+  int64_t nap_us_ = 2000, nap_since_us_ = 0;
+  uint64_t nap_frames_ = 0;              // frames_total at nap_since_us_
   std::vector<CapturedCommit> encode_batch_;
   bool queue_left_ = false;              // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;

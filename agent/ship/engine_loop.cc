@@ -13,11 +13,13 @@ namespace {
 
 constexpr uint32_t kCaptureBatchFrames = 256;
 constexpr size_t kEncodeSlice = 32;
-constexpr auto kNap = std::chrono::milliseconds(2);
-constexpr auto kShortNap = std::chrono::microseconds(200);
-constexpr uint32_t kFastFrames = 64;  // captured in one go: commits come fast
+// Naps are as long as it takes for about this many frames to come, by the last ones' rate: seldom
+// enough to leave the committing thread its core, often enough that it rarely captures itself.
+constexpr int64_t kFramesPerNap = 200;
+constexpr int64_t kMinNapMicros = 200;
+constexpr int64_t kMaxNapMicros = 10'000;
 constexpr auto kIdleSleep = std::chrono::milliseconds(500);
-constexpr int64_t kNapsForMicros = 20'000;         // after the last commit seen
+constexpr int64_t kNapsForMicros = 30'000;         // after the last commit seen
 constexpr int64_t kFileCheckMicros = 2'000'000;
 constexpr auto kStandbyPoll = std::chrono::milliseconds(250);
 constexpr auto kRetryLater = std::chrono::milliseconds(2000);
@@ -227,10 +229,16 @@ bool EngineImpl::Flushed() {
 
 Status EngineImpl::CaptureSome(bool* caught_up) {
   std::unique_lock lock(capture_mutex_);
-  const uint64_t before = capture_->frames_total();
   auto outcome = capture_->Capture(*this, kCaptureBatchFrames);
-  last_capture_frames_ = capture_->frames_total() - before;
   last_capture_ok_ = outcome.ok();
+  const int64_t now = Monotonic();
+  const auto frames = static_cast<int64_t>(capture_->frames_total() - nap_frames_);
+  if (now - nap_since_us_ >= kMinNapMicros) {
+    nap_us_ = std::clamp((now - nap_since_us_) * kFramesPerNap / std::max<int64_t>(frames, 1),
+                         kMinNapMicros, kMaxNapMicros);
+    nap_since_us_ = now;
+    nap_frames_ = capture_->frames_total();
+  }
   if (!outcome.ok()) {
     // A recovery going on, or a lock held by one: nothing is lost by looking again later.
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
@@ -454,8 +462,7 @@ void EngineImpl::Sleep(uint32_t seen) {
   std::chrono::microseconds wait = kIdleSleep;
   bool nap = Monotonic() - last_activity_us_ < kNapsForMicros;
   if (nap) {
-    wait = last_capture_frames_ >= kFastFrames ? kShortNap
-                                               : std::chrono::microseconds(kNap);
+    wait = std::chrono::microseconds(nap_us_);
   }
   if (!encoder_->empty() && spool_->size() == 0) {
     wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));
