@@ -166,12 +166,14 @@ void HookedConnection::CheckHook() {
     return;
   }
   std::optional<uint32_t> own_commits = OwnCommits(db_);
-  const bool committed = own_commits != own_commits_;
+  const bool committed = own_commits && own_commits_ && *own_commits != *own_commits_;
   if (committed && !called_ && shared_->engine()->UnannouncedCommits() > 0) {
     SetDisplaced(true);
   }
-  own_commits_ = own_commits;
-  called_ = false;
+  if (own_commits) {
+    own_commits_ = own_commits;
+    called_ = false;
+  }
 }
 
 void HookedConnection::SetCheckpointPages(uint32_t pages) {

@@ -78,7 +78,7 @@ class HookedConnection {
   uint32_t checkpoint_pages_ = 0;  // the connection's own setting, 0: off
   bool displaced_ = false;
   bool called_ = false;                  // our hook, since the last look
-  std::optional<uint32_t> own_commits_;  // at the last look
+  std::optional<uint32_t> own_commits_;  // at the last look; empty: not known
 };
 
 }  // namespace sqlite_s3

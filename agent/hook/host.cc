@@ -31,6 +31,16 @@ Result<std::string> QueryText(sqlite3* db, const char* sql) {
   return statement.RunText();
 }
 
+bool InsideWritingStatement(sqlite3* db) {
+  for (sqlite3_stmt* stmt = sqlite3_next_stmt(db, nullptr); stmt != nullptr;
+       stmt = sqlite3_next_stmt(db, stmt)) {
+    if (sqlite3_stmt_busy(stmt) != 0 && sqlite3_stmt_readonly(stmt) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // White space and comments are skipped as SQLite's tokenizer does.
 const char* SkipBlank(const char* sql) {
   for (;;) {
@@ -128,6 +138,7 @@ Result<HostDatabase> InspectConnection(sqlite3* db) {
         name + " is in locking_mode=" + locking +
         ", so that nobody else can read it, hint: PRAGMA locking_mode=NORMAL, then read once");
   }
+  // Neither PRAGMA leaves a read transaction open.
   ASSIGN_OR_RETURN(std::string journal, QueryText(db, "PRAGMA main.journal_mode"));
   if (journal != "wal") {
     return FailedPreconditionError(name + " is in journal_mode=" + journal +
@@ -159,6 +170,9 @@ std::optional<uint32_t> OwnCommits(sqlite3* db) {
   // Both numbers change when another connection commits; only the file control's changes when this
   // one does (its documentation, and that of PRAGMA data_version). The PRAGMA comes first, because
   // it makes the connection notice the others' commits.
+  if (InsideWritingStatement(db)) {
+    return std::nullopt;
+  }
   Result<int64_t> of_others = QueryInt(db, "PRAGMA main.data_version");
   uint32_t of_all = 0;
   if (!of_others.ok() ||

@@ -1,6 +1,12 @@
 #pragma once
 // What the hook layer asks its host: the application's SQLite and the application's connection.
-// Everything here runs on the thread that uses the connection, and leaves it as it was.
+// Everything here runs on the thread that uses the connection, perhaps inside one of its
+// statements, and leaves it as it was.
+//
+// A trap: a statement of ours that reads the database, run inside a writing statement of the
+// application that has not begun its transaction yet (a trace callback), leaves its read
+// transaction to it. The application would then get SQLITE_BUSY at once, without its busy handler,
+// where it would have waited (sqlite3_busy_handler, about deadlocks).
 
 #include <compare>
 #include <cstdint>

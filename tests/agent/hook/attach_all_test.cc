@@ -101,6 +101,20 @@ TEST_F(AttachAllTest, ReadingThePragmaChangesNothing) {
   EXPECT_EQ(engines.last().checkpoint_pages, 1000u);
 }
 
+// A read transaction that we left to the statement would forbid it to wait for the lock.
+TEST_F(AttachAllTest, AFirstStatementThatWritesStillWaitsForTheLock) {
+  app.Do("BEGIN IMMEDIATE");
+  App second(path);
+  auto commit_first = [](void* first, int) {
+    static_cast<App*>(first)->Do("INSERT INTO t VALUES(1); COMMIT");
+    return 1;
+  };
+  sqlite3_busy_handler(second.db(), commit_first, &app);
+  second.Insert();
+  EXPECT_EQ(second.Ask("SELECT count(*) FROM t"), "2");
+  EXPECT_EQ(engines.last().connections, 2);
+}
+
 int OwnHook(void* calls, sqlite3*, const char*, int) {
   ++*static_cast<int*>(calls);
   return SQLITE_OK;
