@@ -159,7 +159,8 @@ Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
   return Status::Ok();
 }
 
-// --- the hook ----------------------------------------------------------------------------------------
+// --- the hook
+// ----------------------------------------------------------------------------------------
 
 void EngineImpl::OnCommit(uint32_t frames) {
   if (dead_) {
@@ -198,7 +199,8 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
   if (!capture_ || gap_ || !capture_->pinned()) {
     if (!capture_) {
       if (!spare_connection_) {
-        auto opened = Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs, 0);
+        auto opened =
+            Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs, 0);
         if (!opened.ok()) {
           return;
         }
@@ -253,7 +255,8 @@ bool EngineImpl::DetachConnection() {
   return true;
 }
 
-// --- waiting -------------------------------------------------------------------------------------------
+// --- waiting
+// -------------------------------------------------------------------------------------------
 
 // Ours, or while we stand by, that of the process that ships.
 EngineState EngineImpl::StateOfShipper() {
@@ -387,7 +390,8 @@ Result<Txid> EngineImpl::MakeImage(std::chrono::milliseconds timeout) {
   }
 }
 
-// --- state -----------------------------------------------------------------------------------------------
+// --- state
+// -----------------------------------------------------------------------------------------------
 
 void EngineImpl::SetState(EngineState s, const Status& why) {
   bool changed = false;
@@ -472,10 +476,11 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   return s;
 }
 
-// --- fork ------------------------------------------------------------------------------------------------
+// --- fork
+// ------------------------------------------------------------------------------------------------
 
-// SQLite connections must not cross a fork: a child's close would drop locks, its mutexes may be held
-// by threads that do not exist there (docs/adr/0003: a child's acknowledged commit was lost).
+// SQLite connections must not cross a fork: a child's close would drop locks, its mutexes may be
+// held by threads that do not exist there (docs/adr/0003: a child's acknowledged commit was lost).
 void EngineImpl::PrepareFork() {
   stop_mutex_.lock();
   if (!dead_) {

@@ -1,6 +1,7 @@
 #pragma once
-// Engine: ships one database to one replica. The library and the sidecar drive the same engine; they
-// differ in what rings the doorbell. docs/ARCHITECTURE.md has the picture, docs/adr/ the reasons.
+// Engine: ships one database to one replica. The library and the sidecar drive the same engine;
+// they differ in what rings the doorbell. docs/ARCHITECTURE.md has the picture, docs/adr/ the
+// reasons.
 //
 // Threads: every public method may be called from any thread, except where said. OnCommit is called
 // from SQLite's wal hook, in the committing thread, and never fails the commit.
@@ -28,8 +29,8 @@ struct EngineConfig {
   std::string database_path;  // absolute, as SQLite names it (sqlite3_db_filename)
   std::string vfs;            // the host connection's VFS; empty = default
   ShipOptions options;
-  // Resolved: options.checkpoint_pages, or the connection's own setting. 0: the application switched
-  // automatic checkpoints off, and makes its own.
+  // Resolved: options.checkpoint_pages, or the connection's own setting. 0: the application
+  // switched automatic checkpoints off, and makes its own.
   uint32_t checkpoint_pages = 1000;
   std::shared_ptr<ObjectStore> store;
   const Clock* clock = &Clock::Real();
@@ -51,24 +52,25 @@ const char* EngineStateName(EngineState state);
 struct EngineStatus {
   EngineState state = EngineState::kStopped;
   std::string database;
-  std::string replica;      // without credentials
+  std::string replica;  // without credentials
   uint32_t timeline = 0;
-  Txid txid;                // last captured
-  Txid shipped_txid;        // last one that the store has, with an image to restore it from
-  int64_t lag_ms = 0;       // age of the oldest commit not yet acknowledged; 0 = none
+  Txid txid;           // last captured
+  Txid shipped_txid;   // last one that the store has, with an image to restore it from
+  int64_t lag_ms = 0;  // age of the oldest commit not yet acknowledged; 0 = none
   uint64_t lag_commits = 0;
-  uint64_t bytes_shipped = 0;    // since start, all objects
-  uint64_t bytes_captured = 0;   // frames read from the WAL, since start
-  uint64_t wal_frames = 0;       // now
+  uint64_t bytes_shipped = 0;   // since start, all objects
+  uint64_t bytes_captured = 0;  // frames read from the WAL, since start
+  uint64_t wal_frames = 0;      // now
   uint64_t spool_bytes = 0;
-  uint64_t segments = 0;         // acknowledged since start
+  uint64_t segments = 0;  // acknowledged since start
   uint64_t images = 0;
-  Txid image_txid;               // of the newest complete image we know
+  Txid image_txid;  // of the newest complete image we know
   bool image_running = false;
-  uint64_t requests = 0;         // to the store since start
-  uint64_t merged_commits = 0;   // commits that share a restore point because of overload
+  uint64_t requests = 0;        // to the store since start
+  uint64_t merged_commits = 0;  // commits that share a restore point because of overload
   uint64_t resyncs = 0;
-  uint64_t salvaged_commits = 0; // commits whose frames failed SQLite's checksum (see wal_capture.h)
+  uint64_t salvaged_commits =
+      0;  // commits whose frames failed SQLite's checksum (see wal_capture.h)
   uint64_t checkpoints = 0;
   uint64_t wal_resets = 0;
   uint64_t commit_timeouts = 0;  // durable commits that returned before they were acknowledged
@@ -82,11 +84,11 @@ std::string FormatStatusJson(const EngineStatus& status);
 
 class Engine {
  public:
-  // Checks the database and the store, takes the pin, finds out whether we may append, and starts the
-  // threads; comparing the whole database with the replica goes on in the background (kStarting).
-  // Errors, with nothing changed anywhere: kFailedPrecondition (not a WAL database, in-memory,
-  // EXCLUSIVE, no shared memory, replica of another database, fenced, somebody else's replica),
-  // kUnavailable / kPermissionDenied (store), kUnimplemented (newer format).
+  // Checks the database and the store, takes the pin, finds out whether we may append, and starts
+  // the threads; comparing the whole database with the replica goes on in the background
+  // (kStarting). Errors, with nothing changed anywhere: kFailedPrecondition (not a WAL database,
+  // in-memory, EXCLUSIVE, no shared memory, replica of another database, fenced, somebody else's
+  // replica), kUnavailable / kPermissionDenied (store), kUnimplemented (newer format).
   static Result<std::shared_ptr<Engine>> Start(const EngineConfig& config);
   virtual ~Engine() = default;
 
@@ -100,19 +102,19 @@ class Engine {
   // The hook layer saw that our wal hook is not the one installed any more (or is again).
   virtual void SetHookDisplaced(bool displaced) = 0;
   // The application set another threshold (PRAGMA wal_autocheckpoint=N) on an attached connection;
-  // means what EngineConfig.checkpoint_pages means, from the next commit on. The hook layer does not
-  // call it when options.checkpoint_pages is given, for that option wins.
+  // means what EngineConfig.checkpoint_pages means, from the next commit on. The hook layer does
+  // not call it when options.checkpoint_pages is given, for that option wins.
   virtual void SetCheckpointPages(uint32_t pages) { (void)pages; }
   // Commits seen by capture that no hook call announced, since the last call of OnCommit; > 0 for a
   // while means displaced hook, blob writes, or another process.
   virtual uint64_t UnannouncedCommits() const = 0;
 
-  // Captures up to now and waits until the store has it, and an image to restore it from. *txid gets
-  // the last TXID covered.
-  // kDeadlineExceeded after `timeout`; kAborted when fenced; kCancelled when stopping.
+  // Captures up to now and waits until the store has it, and an image to restore it from. *txid
+  // gets the last TXID covered. kDeadlineExceeded after `timeout`; kAborted when fenced; kCancelled
+  // when stopping.
   virtual Status Sync(std::chrono::milliseconds timeout, Txid* txid) = 0;
-  // Waits until `txid` is acknowledged; does not force a capture. kInvalidArgument for a TXID beyond
-  // the last captured one.
+  // Waits until `txid` is acknowledged; does not force a capture. kInvalidArgument for a TXID
+  // beyond the last captured one.
   virtual Status Wait(Txid txid, std::chrono::milliseconds timeout) = 0;
   // Names the last commit made before the call, once the store has it.
   virtual Result<Txid> Mark(const std::string& name, std::chrono::milliseconds timeout) = 0;
@@ -120,13 +122,13 @@ class Engine {
   virtual Result<Txid> MakeImage(std::chrono::milliseconds timeout) = 0;
   // `force_capture`: every commit made before the call is in `txid`.
   virtual EngineStatus GetStatus(bool force_capture) = 0;
-  // Flushes within the timeout, then closes everything. Idempotent. kDeadlineExceeded when something
-  // was left in the spool; it is shipped at the next start.
+  // Flushes within the timeout, then closes everything. Idempotent. kDeadlineExceeded when
+  // something was left in the spool; it is shipped at the next start.
   virtual Status Stop(std::chrono::milliseconds timeout) = 0;
 
-  // Around fork(2), in this order, from pthread_atfork handlers. Prepare leaves no SQLite connection,
-  // no lock and no thread inside SQLite; the parent goes on as after a restart; the child's engine is
-  // dead (kStopped) and touches nothing.
+  // Around fork(2), in this order, from pthread_atfork handlers. Prepare leaves no SQLite
+  // connection, no lock and no thread inside SQLite; the parent goes on as after a restart; the
+  // child's engine is dead (kStopped) and touches nothing.
   virtual void PrepareFork() = 0;
   virtual void ParentAfterFork() = 0;
   virtual void ChildAfterFork() = 0;

@@ -203,8 +203,8 @@ Status EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
 Status EngineImpl::FinishImage(ImageManifest manifest, const Bytes& hashes) {
   manifest.hashes_size_bytes = hashes.size();
   manifest.hashes_digest = ComputeDigest(hashes);
-  RETURN_IF_ERROR(PutImageObject(
-      keys::ImageHashes(timeline_, manifest.txid, manifest.nonce), hashes));
+  RETURN_IF_ERROR(
+      PutImageObject(keys::ImageHashes(timeline_, manifest.txid, manifest.nonce), hashes));
   // An image of a TXID that the log does not have must not exist: wait for its segment.
   for (;;) {
     uint32_t seen = (*shared_)->news;
@@ -229,8 +229,7 @@ Status EngineImpl::FinishImage(ImageManifest manifest, const Bytes& hashes) {
   manifest.commit_time_us = expected->time_us;
   const std::string json = FormatImageManifest(manifest);
   // Last: the image exists when its manifest does.
-  RETURN_IF_ERROR(
-      PutImageObject(keys::ImageManifest(timeline_, manifest.txid), AsBytes(json)));
+  RETURN_IF_ERROR(PutImageObject(keys::ImageManifest(timeline_, manifest.txid), AsBytes(json)));
   {
     std::lock_guard lock(image_mutex_);
     ++images_;

@@ -65,9 +65,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   };
 
   // engine_session.cc
-  Status OpenSession();               // store and database are looked at; nothing is written but replica.json
+  Status OpenSession();  // store and database are looked at; nothing is written but replica.json
   Status ReconcileSpool(Head* head);
-  Status Scan();                      // compares the database with the replica and decides
+  Status Scan();  // compares the database with the replica and decides
   Status ScanPages();
   Status CatchUpScan();
   Status ActOnStart(StartAction action);
@@ -153,38 +153,39 @@ class EngineImpl final : public Engine, private CaptureSink {
   const EngineConfig config_;
   std::atomic<uint32_t> checkpoint_pages_;
   std::shared_ptr<RetryingStore> patient_store_;  // start, marks, heads: retried for a while
-  std::shared_ptr<RetryingStore> upload_store_;   // one try a call: the uploader has its own patience
+  std::shared_ptr<RetryingStore>
+      upload_store_;  // one try a call: the uploader has its own patience
   StateDir state_dir_;
   std::unique_ptr<SharedBlock> shared_;
 
   std::thread worker_, uploader_, image_thread_;
-  std::atomic<bool> stop_now_{false};    // threads end as soon as they can
-  std::atomic<bool> flushing_{false};    // ship everything, then end
+  std::atomic<bool> stop_now_{false};  // threads end as soon as they can
+  std::atomic<bool> flushing_{false};  // ship everything, then end
   std::atomic<bool> threads_running_{false};
-  std::atomic<bool> dead_{false};        // stopped, or a child of fork
-  std::mutex stop_mutex_;                // one Stop at a time
+  std::atomic<bool> dead_{false};  // stopped, or a child of fork
+  std::mutex stop_mutex_;          // one Stop at a time
   std::atomic<int> connections_{0};
-  bool session_open_ = false;            // OpenSession ran in Init, the worker need not
-  bool scanned_ = false;                 // so did Scan
+  bool session_open_ = false;  // OpenSession ran in Init, the worker need not
+  bool scanned_ = false;       // so did Scan
   std::atomic<bool> uploader_stop_{false};
 
   // --- guarded by capture_mutex_ ---
   std::timed_mutex capture_mutex_;
   MemoryAccount account_;
   std::unique_ptr<WalCapture> capture_;
-  Connection spare_connection_;          // checkpoints while there is no capture
+  Connection spare_connection_;  // checkpoints while there is no capture
   CaptureMode mode_ = CaptureMode::kDrop;
   std::deque<CapturedCommit> queue_;
-  int64_t queue_since_us_ = 0;           // monotonic, of the oldest commit in queue_
+  int64_t queue_since_us_ = 0;  // monotonic, of the oldest commit in queue_
   bool merging_ = false;
-  int64_t last_told_us_ = 0;             // hook's time of an earlier commit
+  int64_t last_told_us_ = 0;                  // hook's time of an earlier commit
   std::atomic<int64_t> last_activity_us_{0};  // monotonic, of the last commit captured
   std::optional<HashTableFile> scan_;
-  PageNumber scan_cursor_ = 0;           // pages below it are in scan_
+  PageNumber scan_cursor_ = 0;  // pages below it are in scan_
   uint64_t scan_sum_ = 0;
   Status scan_status_;
   std::unique_ptr<ImageJob> image_;
-  bool gap_ = false;                     // the pin is given up until the store is back
+  bool gap_ = false;  // the pin is given up until the store is back
 
   // --- the worker's own ---
   std::unique_ptr<Replica> replica_;
@@ -193,26 +194,27 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool ours_ = false;
   Identity identity_;
   TimelineId timeline_;
-  Head head_;                            // in the store or on its way there through the spool
+  Head head_;  // in the store or on its way there through the spool
   std::optional<PageHasher> hasher_;
   std::optional<PageHashes> hashes_;
   std::unique_ptr<SegmentEncoder> encoder_;
-  std::atomic<int64_t> segment_since_us_{0};         // monotonic, when the segment's first commit was captured
+  std::atomic<int64_t> segment_since_us_{
+      0};  // monotonic, when the segment's first commit was captured
   std::atomic<bool> spool_full_{false};
-  int64_t last_commit_time_us_ = 0;      // of the last encoded commit
-  uint32_t worker_room_retry_at_ = 0;    // frames
+  int64_t last_commit_time_us_ = 0;    // of the last encoded commit
+  uint32_t worker_room_retry_at_ = 0;  // frames
   uint32_t worker_room_done_at_ = 0;
   bool last_capture_ok_ = true;
   int64_t nap_us_ = 2000, nap_since_us_ = 0;
-  uint64_t nap_frames_ = 0;              // frames_total at nap_since_us_
+  uint64_t nap_frames_ = 0;  // frames_total at nap_since_us_
   std::vector<CapturedCommit> encode_batch_;
-  bool queue_left_ = false;              // captured, not yet encoded, and there is room to
+  bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
   uint64_t encoded_commits_ = 0;
-  bool table_valid_ = false;             // hashes_ is the head's
+  bool table_valid_ = false;               // hashes_ is the head's
   std::vector<uint64_t> fallback_hashes_;  // else: what the head surely has, 0 where unsure
   bool asked_older_ = false, asked_fallback_ = false;
-  bool conflict_resolved_ = false;       // on_conflict was acted upon in this process's life
+  bool conflict_resolved_ = false;  // on_conflict was acted upon in this process's life
 
   // --- between worker and uploader ---
   std::unique_ptr<Spool> spool_;

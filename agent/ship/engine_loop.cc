@@ -1,4 +1,5 @@
-// The worker: one thread that captures, encodes, cuts segments, makes room and keeps the pin moving.
+// The worker: one thread that captures, encodes, cuts segments, makes room and keeps the pin
+// moving.
 
 #include <fmt/format.h>
 #include <pthread.h>
@@ -19,7 +20,7 @@ constexpr int64_t kFramesPerNap = 200;
 constexpr int64_t kMinNapMicros = 200;
 constexpr int64_t kMaxNapMicros = 10'000;
 constexpr auto kIdleSleep = std::chrono::milliseconds(500);
-constexpr int64_t kNapsForMicros = 30'000;         // after the last commit seen
+constexpr int64_t kNapsForMicros = 30'000;  // after the last commit seen
 constexpr int64_t kFileCheckMicros = 2'000'000;
 constexpr auto kStandbyPoll = std::chrono::milliseconds(250);
 constexpr auto kRetryLater = std::chrono::milliseconds(2000);
@@ -76,8 +77,8 @@ EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
       SetState(EngineState::kFailed, status);
       return SessionEnd::kFailed;
     default:
-      // The WAL and its index did not fit together, or a bug of ours: what was shipped stands, and a
-      // new start compares every page.
+      // The WAL and its index did not fit together, or a bug of ours: what was shipped stands, and
+      // a new start compares every page.
       SetState(EngineState::kStarting, status);
       Log(LogLevel::kError, "starting again: " + status.ToString());
       return SessionEnd::kRetryLater;
@@ -250,8 +251,8 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
   return Status::Ok();
 }
 
-// Encodes a slice of the queue, so that capture gets its turn in between: whatever the worker does not
-// capture in time, the committing thread must, when its checkpoint is due.
+// Encodes a slice of the queue, so that capture gets its turn in between: whatever the worker does
+// not capture in time, the committing thread must, when its checkpoint is due.
 Status EngineImpl::EncodeQueue(size_t max_commits) {
   encode_batch_.clear();
   int64_t since = 0;
@@ -351,7 +352,8 @@ Status EngineImpl::CutIfDue(bool* full) {
 Status EngineImpl::CutNow() {
   SpoolItem item;
   item.is_segment = true;
-  item.key = keys::LogSegment(timeline_, {encoder_->state().txid.value - encoder_->commit_count() + 1});
+  item.key =
+      keys::LogSegment(timeline_, {encoder_->state().txid.value - encoder_->commit_count() + 1});
   item.commits = encoder_->commit_count();
   item.last = encoder_->state().txid;
   item.oldest_commit_us = segment_since_us_;
@@ -384,8 +386,9 @@ void EngineImpl::ServeTickets(const Tickets& tickets) {
   PublishAcknowledged();
 }
 
-// The worker's own room-making: for commits that no hook of this process announces (other processes,
-// a displaced hook, standbys that ask), and for frames that a crash of the machine would lose.
+// The worker's own room-making: for commits that no hook of this process announces (other
+// processes, a displaced hook, standbys that ask), and for frames that a crash of the machine would
+// lose.
 Status EngineImpl::MakeRoomIfDue() {
   const uint32_t threshold = checkpoint_pages_;
   std::unique_lock lock(capture_mutex_);
@@ -444,8 +447,8 @@ Status EngineImpl::EnterGap() {
   return Status::Ok();
 }
 
-// A -wal that was unlinked under us means that somebody removed it by hand or replaced the database:
-// commits go to a file that nobody else sees. Compare everything again.
+// A -wal that was unlinked under us means that somebody removed it by hand or replaced the
+// database: commits go to a file that nobody else sees. Compare everything again.
 Status EngineImpl::CheckFiles() {
   if (Monotonic() - last_file_check_us_ < kFileCheckMicros || gap_) {
     return Status::Ok();
@@ -478,7 +481,8 @@ void EngineImpl::WaitOrStop(std::chrono::milliseconds d) {
   upload_cv_.wait_for(lock, d, [&] { return Interrupted() || flushing_.load(); });
 }
 
-// --- CaptureSink: with capture_mutex_ held ---------------------------------------------------------
+// --- CaptureSink: with capture_mutex_ held
+// ---------------------------------------------------------
 
 void EngineImpl::OnCapturedCommit(CapturedCommit commit) {
   last_activity_us_ = Monotonic();
@@ -487,9 +491,9 @@ void EngineImpl::OnCapturedCommit(CapturedCommit commit) {
     for (const CapturedPage& page : commit.pages) {
       ScanSees(page.number, page.content.bytes());
     }
-    if (mode_ == CaptureMode::kDrop) {
-      return;
-    }
+  }
+  if (mode_ == CaptureMode::kDrop) {
+    return;  // also before the scan has begun: it will see what this commit left
   }
   if (queue_.empty()) {
     queue_since_us_ = last_activity_us_;
@@ -508,7 +512,8 @@ void EngineImpl::OnCapturedCommit(CapturedCommit commit) {
 
 int64_t EngineImpl::CommitTime(uint32_t frame, bool* upper_bound) {
   int64_t told = shared_->TakeCommitTime(frame);
-  // A note left from an earlier WAL with a commit at the same frame is older than the commit before.
+  // A note left from an earlier WAL with a commit at the same frame is older than the commit
+  // before.
   if (told < last_told_us_) {
     told = 0;
   }

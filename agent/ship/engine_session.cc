@@ -20,7 +20,8 @@ Result<uint64_t> RandomU64() {
 
 }  // namespace
 
-// The line we append to: the one in our identity, or a line of ours that left it just before a crash.
+// The line we append to: the one in our identity, or a line of ours that left it just before a
+// crash.
 Result<TimelineId> EngineImpl::OurTimeline(const std::vector<TimelineDocument>& timelines) {
   TimelineId at = identity_.timeline;
   for (bool moved = true; moved;) {
@@ -132,7 +133,8 @@ Status EngineImpl::OpenSession() {
   {
     std::lock_guard lock(capture_mutex_);
     ASSIGN_OR_RETURN(capture_, WalCapture::Open(capture_config, resume));
-    mode_ = CaptureMode::kDrop;
+    // A hook may capture before the scan begins: what it finds belongs to the tail.
+    mode_ = capture_->resumed() ? CaptureMode::kTentative : CaptureMode::kDrop;
     queue_.clear();
     gap_ = false;
   }
@@ -166,8 +168,8 @@ Status EngineImpl::OpenSession() {
   return Status::Ok();
 }
 
-// What a former process of ours froze but did not see answered. Segments that go on from the head are
-// kept and become the head; what the store has already, or what fits nothing, goes.
+// What a former process of ours froze but did not see answered. Segments that go on from the head
+// are kept and become the head; what the store has already, or what fits nothing, goes.
 Status EngineImpl::ReconcileSpool(Head* head) {
   std::unique_ptr<Spool> old = std::move(spool_);
   bool fits = true;
@@ -219,8 +221,8 @@ Status EngineImpl::ReconcileSpool(Head* head) {
       RETURN_IF_ERROR(old->Pop());
     }
     RETURN_IF_ERROR(old->DropAfter(keep - drop_front));
-    Log(LogLevel::kInfo, fmt::format("{} objects of an earlier run are still to be shipped",
-                                     keep - drop_front));
+    Log(LogLevel::kInfo,
+        fmt::format("{} objects of an earlier run are still to be shipped", keep - drop_front));
   }
   spool_ = std::move(old);
   return Status::Ok();
@@ -234,7 +236,10 @@ Status EngineImpl::Scan() {
   }
   {
     std::lock_guard lock(capture_mutex_);
-    mode_ = capture_->resumed() && table_valid ? CaptureMode::kTentative : CaptureMode::kDrop;
+    if (!table_valid) {
+      mode_ = CaptureMode::kDrop;
+      queue_.clear();
+    }
     ASSIGN_OR_RETURN(scan_, HashTableFile::Create(state_dir_.path("hashes.scan")));
     scan_cursor_ = 1;
     scan_sum_ = 0;
@@ -264,12 +269,11 @@ Status EngineImpl::Scan() {
       }
       if (!ours_ && head_.txid) {
         RETURN_IF_ERROR(scan_->Flush());
-        ASSIGN_OR_RETURN(in.passed_head,
-                         capture_->PassedThrough(
-                             head_.page_count, head_.db_checksum,
-                             {in.live_page_count, in.live_checksum,
-                              [this](PageNumber page) { return scan_->Get(page); }},
-                             *hasher_));
+        ASSIGN_OR_RETURN(in.passed_head, capture_->PassedThrough(
+                                             head_.page_count, head_.db_checksum,
+                                             {in.live_page_count, in.live_checksum,
+                                              [this](PageNumber page) { return scan_->Get(page); }},
+                                             *hasher_));
       }
       action = DecideStart(in);
       if (action == StartAction::kResync && !in.older && !asked_older_) {
@@ -280,7 +284,8 @@ Status EngineImpl::Scan() {
         return ActOnStart(action);
       }
     }
-    // From here on the store is asked, so without the lock; commits go on and the scan follows them.
+    // From here on the store is asked, so without the lock; commits go on and the scan follows
+    // them.
     if (!in.replica_empty && !asked_older_) {
       asked_older_ = true;
       ASSIGN_OR_RETURN(in.older, FindOlder(in.live_page_count, in.live_checksum));
@@ -324,8 +329,8 @@ Status EngineImpl::ScanPages() {
       if (scan_cursor_ > capture_->page_count()) {
         return Status::Ok();
       }
-      PageNumber last = static_cast<PageNumber>(std::min<uint64_t>(
-          capture_->page_count(), uint64_t{scan_cursor_} + kScanBatchPages - 1));
+      PageNumber last = static_cast<PageNumber>(
+          std::min<uint64_t>(capture_->page_count(), uint64_t{scan_cursor_} + kScanBatchPages - 1));
       for (; scan_cursor_ <= last; ++scan_cursor_) {
         uint64_t hash = 0;
         if (scan_cursor_ != LockBytePage(page_size)) {
@@ -437,8 +442,8 @@ Status EngineImpl::LoadFallbackHashes() {
     return Status::Ok();
   }
   if (newest->txid < head_.txid) {
-    ASSIGN_OR_RETURN(auto chain, replica_->ReadChain(timelines_, timeline_, newest->txid.Next(),
-                                                     std::nullopt));
+    ASSIGN_OR_RETURN(auto chain,
+                     replica_->ReadChain(timelines_, timeline_, newest->txid.Next(), std::nullopt));
     for (const SegmentSummary& segment : chain) {
       for (const CommitRecord& commit : segment.commits) {
         for (PageNumber page : commit.pages) {

@@ -19,9 +19,9 @@ void EngineImpl::MakeEncoder() {
       c, HistoryState{head_.txid, head_.digest, head_.page_count, head_.db_checksum}, *hashes_);
 }
 
-// REQUIRES: capture_mutex_, mode_ == kTentative, everything captured. Encodes the commits that the WAL
-// has after the head, whole pages where bases are unsure, and asks whether they lead to the database
-// as it is. If not, nothing of it stays.
+// REQUIRES: capture_mutex_, mode_ == kTentative, everything captured. Encodes the commits that the
+// WAL has after the head, whole pages where bases are unsure, and asks whether they lead to the
+// database as it is. If not, nothing of it stays.
 Result<bool> EngineImpl::VerifyTail() {
   MakeEncoder();
   for (const CapturedCommit& commit : queue_) {
@@ -64,8 +64,8 @@ Status EngineImpl::ActOnStart(StartAction action) {
       break;
     case StartAction::kShipTail:
       if (!encoder_->empty()) {
-        Log(LogLevel::kInfo, fmt::format("shipping {} commits that the WAL still had",
-                                         encoder_->commit_count()));
+        Log(LogLevel::kInfo,
+            fmt::format("shipping {} commits that the WAL still had", encoder_->commit_count()));
       }
       break;
     case StartAction::kResync:

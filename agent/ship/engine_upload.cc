@@ -1,4 +1,5 @@
-// The uploader: one object of the log on its way at a time, in order, the same bytes until answered.
+// The uploader: one object of the log on its way at a time, in order, the same bytes until
+// answered.
 
 #include <fmt/format.h>
 
@@ -11,8 +12,8 @@ namespace {
 
 constexpr auto kFirstBackoff = std::chrono::milliseconds(100);
 constexpr auto kMaxBackoff = std::chrono::milliseconds(5000);
-// Segments live at least an hour by the store's clock, so a pause much shorter than that cannot have
-// seen our key expire and be free again.
+// Segments live at least an hour by the store's clock, so a pause much shorter than that cannot
+// have seen our key expire and be free again.
 constexpr int64_t kPauseMicros = int64_t{15} * 60 * 1'000'000;
 
 }  // namespace
@@ -23,8 +24,8 @@ void EngineImpl::UploaderMain() {
     std::optional<SpoolItem> item = spool_->Front();
     if (!item) {
       std::unique_lock lock(state_mutex_);
-      // Push notifies under the same mutex after the item is in, so no wake-up is lost; the bound is
-      // for stopping only.
+      // Push notifies under the same mutex after the item is in, so no wake-up is lost; the bound
+      // is for stopping only.
       upload_cv_.wait_for(lock, std::chrono::seconds(1),
                           [&] { return uploader_stop_.load() || spool_->size() != 0; });
       continue;
@@ -65,8 +66,7 @@ Status EngineImpl::UploadFront(const SpoolItem& item) {
     if (item.is_segment && at != 0 && before != 0 && std::abs(at - before) > kPauseMicros) {
       // This machine may have been paused long enough for another writer to take over and for the
       // keys to be expired: ours being free proves nothing then.
-      ASSIGN_OR_RETURN(auto newer,
-                       upload_store_->List(keys::LogPrefix(timeline_), item.key, 1));
+      ASSIGN_OR_RETURN(auto newer, upload_store_->List(keys::LogPrefix(timeline_), item.key, 1));
       if (!newer.empty()) {
         return AbortedError("another writer went on at " + newer.front().key +
                             " while this one was paused");

@@ -24,8 +24,7 @@ void ImageJob::SetAside(PageNumber page, PagePtr previous, size_t memory_limit) 
     // truncated by the next image.
     (void)RemoveFile(spill_path);
   }
-  Status written =
-      WriteAt(spill, uint64_t{spilled} * page_size, previous.bytes(), spill_path);
+  Status written = WriteAt(spill, uint64_t{spilled} * page_size, previous.bytes(), spill_path);
   if (!written.ok()) {
     status = written;
     return;

@@ -1,6 +1,6 @@
 #pragma once
-// ImageJob: an image of the database as of one TXID, being copied while commits go on. A page that a
-// commit changes before its copy is set aside first, in memory up to a bound, then in a file.
+// ImageJob: an image of the database as of one TXID, being copied while commits go on. A page that
+// a commit changes before its copy is set aside first, in memory up to a bound, then in a file.
 //
 // Guarded by the engine's capture mutex.
 
@@ -20,11 +20,11 @@ struct ImageJob {
   Txid txid;
   uint32_t page_size = 0;
   uint32_t page_count = 0;
-  PageNumber cursor = 1;        // pages below it are copied
-  bool hold_pin = false;        // the database shrank: what was cut off must stay in file and WAL
+  PageNumber cursor = 1;  // pages below it are copied
+  bool hold_pin = false;  // the database shrank: what was cut off must stay in file and WAL
   int64_t commit_time_us = 0;
   std::optional<uint64_t> expected_checksum;  // once the commit is encoded
-  Status status;                // of setting aside
+  Status status;                              // of setting aside
 
   std::string spill_path;
   Fd spill;

@@ -96,9 +96,8 @@ Result<bool> PageHashes::LoadAt(Txid txid, uint32_t page_count, uint64_t db_chec
   }
   uint64_t sum = 0;
   const PageNumber lock_page = LockBytePage(page_size);
-  RETURN_IF_ERROR(ForRange(1, page_count, [&](PageNumber page, uint64_t hash) {
-    sum ^= page == lock_page ? 0 : hash;
-  }));
+  RETURN_IF_ERROR(ForRange(
+      1, page_count, [&](PageNumber page, uint64_t hash) { sum ^= page == lock_page ? 0 : hash; }));
   return sum == db_checksum;
 }
 
@@ -131,9 +130,9 @@ Status PageHashes::ForRange(PageNumber first, PageNumber last,
   for (uint64_t page = first; page <= last;) {
     size_t n = std::min<size_t>(kRunLength, last - page + 1);
     // Short reads are pages that are only in memory yet.
-    ASSIGN_OR_RETURN(size_t got, ReadAt(table_, OffsetOf(static_cast<PageNumber>(page)),
-                                        std::span<uint8_t>(block.data(), n * 8),
-                                        directory_ + "/hashes"));
+    ASSIGN_OR_RETURN(size_t got,
+                     ReadAt(table_, OffsetOf(static_cast<PageNumber>(page)),
+                            std::span<uint8_t>(block.data(), n * 8), directory_ + "/hashes"));
     for (size_t i = 0; i < n; ++i, ++page) {
       auto it = pending_.empty() ? pending_.end() : pending_.find(static_cast<PageNumber>(page));
       if (it != pending_.end()) {

@@ -1,17 +1,18 @@
 #pragma once
-// PageHashes: the hash of every page of the database as of the last commit that was encoded, so that
-// the database checksum can be carried from commit to commit, and a gap be closed by shipping only the
-// pages that differ. On disk: a table, 8 bytes a page, as of an acknowledged segment, and a log of the
-// changes of later segments, written before a segment can be sent. Memory: the changes not yet in the
-// table. It is a cache: valid at a TXID when its XOR is that TXID's database checksum.
+// PageHashes: the hash of every page of the database as of the last commit that was encoded, so
+// that the database checksum can be carried from commit to commit, and a gap be closed by shipping
+// only the pages that differ. On disk: a table, 8 bytes a page, as of an acknowledged segment, and
+// a log of the changes of later segments, written before a segment can be sent. Memory: the changes
+// not yet in the table. It is a cache: valid at a TXID when its XOR is that TXID's database
+// checksum.
 //
 // Thread-safety: none; the engine's encoder side owns it.
 
 #include <cstdint>
 #include <functional>
-#include <vector>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
@@ -56,8 +57,8 @@ class PageHashes {
   // Writes what was Set since the last call to the log, as the changes of the segment that ends at
   // `last`. Must come before the segment's bytes can leave the process.
   Status LogSegment(Txid last);
-  // Segments up to `txid` are in the store: their changes may move to the table (they do when the log
-  // is large, or `always`).
+  // Segments up to `txid` are in the store: their changes may move to the table (they do when the
+  // log is large, or `always`).
   Status Acknowledge(Txid txid, bool always);
 
  private:

@@ -12,11 +12,11 @@
 namespace sqlite_s3 {
 
 struct CutInputs {
-  uint32_t commits = 0;           // in the segment under construction
-  uint64_t bytes = 0;             // of it
-  int64_t age_us = 0;             // since its first commit was captured
-  bool uploader_idle = false;     // nothing on its way to the store
-  bool waiter = false;            // somebody waits for durability, or we are stopping
+  uint32_t commits = 0;        // in the segment under construction
+  uint64_t bytes = 0;          // of it
+  int64_t age_us = 0;          // since its first commit was captured
+  bool uploader_idle = false;  // nothing on its way to the store
+  bool waiter = false;         // somebody waits for durability, or we are stopping
   uint64_t spool_bytes = 0;
 };
 // kFull: it should be cut, but the spool has no room for it.
@@ -28,34 +28,35 @@ int64_t MicrosUntilCut(const CutInputs& in, const ShipOptions& options);
 struct ImageInputs {
   bool has_image = false;
   bool running = false;
-  bool changed = false;             // a commit since the newest image
-  uint64_t log_bytes = 0;           // shipped since it
-  uint64_t image_bytes = 0;         // of it
-  int64_t age_us = 0;               // of it
+  bool changed = false;      // a commit since the newest image
+  uint64_t log_bytes = 0;    // shipped since it
+  uint64_t image_bytes = 0;  // of it
+  int64_t age_us = 0;        // of it
 };
 bool DecideImage(const ImageInputs& in, const ShipOptions& options);
 
-// --- start -----------------------------------------------------------------------------------------
+// --- start
+// -----------------------------------------------------------------------------------------
 struct StartInputs {
   bool replica_is_new = false;
-  bool ours = false;               // the state directory says that we wrote the head
-  bool replica_empty = false;      // made, but without any segment yet
+  bool ours = false;           // the state directory says that we wrote the head
+  bool replica_empty = false;  // made, but without any segment yet
   uint64_t head_checksum = 0;
   uint32_t head_page_count = 0;
   uint64_t live_checksum = 0;
   uint32_t live_page_count = 0;
-  bool tail_verified = false;      // the WAL after the head's place leads exactly to the live database
-  std::optional<Txid> older;       // an older TXID with exactly the live database's checksum
-  bool passed_head = false;        // a commit boundary in its WAL was exactly the head
+  bool tail_verified = false;  // the WAL after the head's place leads exactly to the live database
+  std::optional<Txid> older;   // an older TXID with exactly the live database's checksum
+  bool passed_head = false;    // a commit boundary in its WAL was exactly the head
   OnConflict on_conflict = OnConflict::kRefuse;
 };
 enum class StartAction {
-  kOrigin,        // first commit of a new replica
-  kContinue,      // the database is at the head
-  kShipTail,      // it is at the head plus commits that the WAL still has
-  kResync,        // ship what differs as one commit
-  kNewTimeline,   // the bucket is ahead of the disk: go on from `older` on a new line
-  kFork,          // as told: a new line beside the other one, from `older` or else the head
+  kOrigin,       // first commit of a new replica
+  kContinue,     // the database is at the head
+  kShipTail,     // it is at the head plus commits that the WAL still has
+  kResync,       // ship what differs as one commit
+  kNewTimeline,  // the bucket is ahead of the disk: go on from `older` on a new line
+  kFork,         // as told: a new line beside the other one, from `older` or else the head
   kRefuse,
 };
 StartAction DecideStart(const StartInputs& in);

@@ -198,8 +198,8 @@ void MergeCommits(CapturedCommit& earlier, CapturedCommit later) {
     if (b == later.pages.end() || (a != earlier.pages.end() && a->number < b->number)) {
       merged.push_back(std::move(*a++));
     } else if (a == earlier.pages.end() || b->number < a->number) {
-      // Untouched by the earlier commits: its version before them is the one before the later. A page
-      // that they added is always among theirs.
+      // Untouched by the earlier commits: its version before them is the one before the later. A
+      // page that they added is always among theirs.
       merged.push_back(std::move(*b++));
     } else {
       merged.push_back({b->number, std::move(b->content), std::move(a->base)});

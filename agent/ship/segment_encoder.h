@@ -1,6 +1,7 @@
 #pragma once
-// SegmentEncoder: turns captured commits into segments, carrying the database checksum from commit to
-// commit with the page hashes of the table (never with hashes of bases, which downtime can spoil).
+// SegmentEncoder: turns captured commits into segments, carrying the database checksum from commit
+// to commit with the page hashes of the table (never with hashes of bases, which downtime can
+// spoil).
 //
 // Thread-safety: none; the engine's worker owns it.
 
@@ -39,8 +40,8 @@ class SegmentEncoder {
   };
   // Stores one part of a commit under construction; called in order.
   using PartSink = std::function<Status(const PartRef& ref, Bytes bytes)>;
-  // Fills `content` with pages[index], and `base` with its previous version; sets *has_base to false
-  // when there is none to be trusted (then none of the commit's is used).
+  // Fills `content` with pages[index], and `base` with its previous version; sets *has_base to
+  // false when there is none to be trusted (then none of the commit's is used).
   struct StreamedCommit {
     int64_t time_us = 0;
     uint8_t flags = 0;

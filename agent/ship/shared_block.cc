@@ -38,7 +38,8 @@ Result<std::unique_ptr<SharedBlock>> SharedBlock::Open(const std::string& path) 
   if (error != 0) {
     return ErrnoStatus(error, "allocate", path);
   }
-  void* map = mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, block->fd_.get(), 0);
+  void* map =
+      mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, block->fd_.get(), 0);
   if (map == MAP_FAILED) {
     return ErrnoStatus(errno, "map", path);
   }
@@ -46,8 +47,9 @@ Result<std::unique_ptr<SharedBlock>> SharedBlock::Open(const std::string& path) 
   uint32_t found = 0;
   if (!block->layout_->version.compare_exchange_strong(found, kLayoutVersion) &&
       found != kLayoutVersion) {
-    return FailedPreconditionError(path + " is of another version of this library, hint: stop all "
-                                          "processes that ship this database, then remove it");
+    return FailedPreconditionError(path +
+                                   " is of another version of this library, hint: stop all "
+                                   "processes that ship this database, then remove it");
   }
   return block;
 }

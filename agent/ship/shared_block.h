@@ -1,11 +1,11 @@
 #pragma once
-// SharedBlock: one page of memory that all processes with this database and state directory map. The
-// process that ships (holder of the state directory's lock) serves it; the others ring its doorbell
-// and wait for durability through it. One process alone uses it just the same, so that there is one
-// mechanism, and a process that takes over finds the tickets of those who wait.
+// SharedBlock: one page of memory that all processes with this database and state directory map.
+// The process that ships (holder of the state directory's lock) serves it; the others ring its
+// doorbell and wait for durability through it. One process alone uses it just the same, so that
+// there is one mechanism, and a process that takes over finds the tickets of those who wait.
 //
-// Words that are slept on are futexes in a shared file mapping (futex(2), without FUTEX_PRIVATE_FLAG).
-// All members are lock-free atomics; any thread of any process may use them.
+// Words that are slept on are futexes in a shared file mapping (futex(2), without
+// FUTEX_PRIVATE_FLAG). All members are lock-free atomics; any thread of any process may use them.
 
 #include <atomic>
 #include <chrono>
@@ -29,25 +29,25 @@ class SharedBlock {
 
   struct Layout {
     std::atomic<uint32_t> version;
-    std::atomic<uint32_t> doorbell;   // futex of the shipper's worker; bumped by whoever rings
-    std::atomic<uint32_t> sleeping;   // the worker sleeps on the doorbell: 1 for a nap, 2 for long
-    std::atomic<uint32_t> news;       // futex of everybody who waits; bumped at every change below
-    std::atomic<uint32_t> waiters;    // threads asleep on `news`
-    std::atomic<uint32_t> state;      // EngineState of the shipper
+    std::atomic<uint32_t> doorbell;  // futex of the shipper's worker; bumped by whoever rings
+    std::atomic<uint32_t> sleeping;  // the worker sleeps on the doorbell: 1 for a nap, 2 for long
+    std::atomic<uint32_t> news;      // futex of everybody who waits; bumped at every change below
+    std::atomic<uint32_t> waiters;   // threads asleep on `news`
+    std::atomic<uint32_t> state;     // EngineState of the shipper
     std::atomic<uint32_t> timeline;
     std::atomic<uint32_t> reserved;
-    // Tickets: take one by incrementing; everything committed before is captured / in the store / made
-    // room for once the second number of the pair has reached it.
+    // Tickets: take one by incrementing; everything committed before is captured / in the store /
+    // made room for once the second number of the pair has reached it.
     std::atomic<uint64_t> capture_ticket, captured_ticket;
     std::atomic<uint64_t> sync_ticket, synced_ticket;
     std::atomic<uint64_t> room_ticket, roomed_ticket;
     std::atomic<uint64_t> captured_txid, shipped_txid;
-    TimeSlot times[kTimeSlots];       // direct-mapped by frame number
+    TimeSlot times[kTimeSlots];  // direct-mapped by frame number
   };
   static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
-  // Maps `path`, creating it (0600) with its blocks allocated, so that a full disk cannot raise SIGBUS
-  // in the application later.
+  // Maps `path`, creating it (0600) with its blocks allocated, so that a full disk cannot raise
+  // SIGBUS in the application later.
   static Result<std::unique_ptr<SharedBlock>> Open(const std::string& path);
   ~SharedBlock();
   SharedBlock(const SharedBlock&) = delete;
@@ -63,7 +63,8 @@ class SharedBlock {
 
   // Wakes the shipper's worker if it sleeps (one syscall then), else it will see the change.
   void Ring();
-  // The same, but lets it finish a nap of a few milliseconds: commits at full speed cost no syscall.
+  // The same, but lets it finish a nap of a few milliseconds: commits at full speed cost no
+  // syscall.
   void RingIfIdle() {
     if (layout_->sleeping.load(std::memory_order_seq_cst) == 2) {
       Ring();

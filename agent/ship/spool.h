@@ -1,7 +1,7 @@
 #pragma once
 // Spool: objects of the log on their way to the store, in order, their bytes frozen on disk from
-// before the first try until the answer is known, also across restarts: a retry sends the same bytes.
-// Thread-safe.
+// before the first try until the answer is known, also across restarts: a retry sends the same
+// bytes. Thread-safe.
 
 #include <cstdint>
 #include <deque>
@@ -33,7 +33,8 @@ struct SpoolItem {
 
 class Spool {
  public:
-  // Opens the folder (made 0700), drops temporary files, finds what a former process left, in order.
+  // Opens the folder (made 0700), drops temporary files, finds what a former process left, in
+  // order.
   static Result<std::unique_ptr<Spool>> Open(const std::string& directory);
 
   // Freezes the bytes. After OK they survive the end of the process (not a power loss: then the

@@ -100,8 +100,8 @@ Status StateDir::SaveIdentity(const Identity& identity) {
                          {"timeline", FormatTimeline(identity.timeline)},
                          {"fenced", identity.fenced},
                          {"place", place}};
-  // Durable before the first segment can carry this writer id: a writer that forgot its name after a
-  // power loss would find its own replica somebody else's.
+  // Durable before the first segment can carry this writer id: a writer that forgot its name after
+  // a power loss would find its own replica somebody else's.
   return WriteFileAtomically(path("identity"), AsBytes(json.dump(2) + "\n"), 0600,
                              Durability::kDurable);
 }

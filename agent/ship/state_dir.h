@@ -1,6 +1,6 @@
 #pragma once
-// StateDir: "<db>-s3/", what one shipper of one database remembers between runs. Everything here is a
-// cache or an identity; losing it costs work or asks for a decision, never data.
+// StateDir: "<db>-s3/", what one shipper of one database remembers between runs. Everything here is
+// a cache or an identity; losing it costs work or asks for a decision, never data.
 //
 //   lock        held (OFD) by the process that ships
 //   identity    who we are: writer id, replica, fenced or not; JSON, replaced in one step
@@ -19,10 +19,10 @@ namespace sqlite_s3 {
 
 struct Identity {
   WriterId writer;
-  DatabaseId database_id;     // of the replica
-  std::string replica;        // ObjectStore::Describe()
-  TimelineId timeline;        // the line we append to
-  std::string fenced;         // why we may not append any more; empty: we may
+  DatabaseId database_id;  // of the replica
+  std::string replica;     // ObjectStore::Describe()
+  TimelineId timeline;     // the line we append to
+  std::string fenced;      // why we may not append any more; empty: we may
 };
 
 class StateDir {

@@ -7,8 +7,7 @@ namespace sqlite_s3 {
 Result<WalIndexHeader> WalCapture::ReadIndex() {
   auto header = index_.ReadHeader();
   if (!header) {
-    return UnavailableError("the wal-index of '" + config_.database_path +
-                            "' is being rebuilt");
+    return UnavailableError("the wal-index of '" + config_.database_path + "' is being rebuilt");
   }
   return *header;
 }
@@ -69,9 +68,10 @@ Result<const uint8_t*> WalCapture::FrameBytes(uint32_t frame, uint32_t last) {
 }
 
 // Salts and the running checksum are the alarm, mxFrame is the truth. SQLite can commit frames with
-// zero salts and checksums (cache spill, overwrite in place, then ROLLBACK TO or a failed statement;
-// seen up to 3.46): below a stable mxFrame their page numbers and commit marks are still right, which
-// the wal-index confirms, and the checksum chain goes on at mxFrame from the index's own copy.
+// zero salts and checksums (cache spill, overwrite in place, then ROLLBACK TO or a failed
+// statement; seen up to 3.46): below a stable mxFrame their page numbers and commit marks are still
+// right, which the wal-index confirms, and the checksum chain goes on at mxFrame from the index's
+// own copy.
 Status WalCapture::CheckFrame(const WalIndexHeader& header, uint32_t frame, const uint8_t* bytes) {
   WalFrameHeader h = ParseWalFrameHeader(bytes);
   if (frame > unverified_until_) {

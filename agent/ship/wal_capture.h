@@ -3,10 +3,11 @@
 // and owns the pin that makes this complete. Design: docs/ARCHITECTURE.md; reasons: docs/adr/0003.
 //
 // The pin. Two connections; at any time at least one holds a read transaction. The new one begins,
-// everything committed so far is captured, then the old one ends. A reader on slots 1-4 blocks a WAL
-// reset, and checkpoints backfill only up to its mark; a reader gets slot 0 only when everything is
-// backfilled, hence (old reader's mark) captured, and then blocks every backfill. So while the pin is
-// unbroken, no frame is lost, and the database file holds no page newer than what was captured.
+// everything committed so far is captured, then the old one ends. A reader on slots 1-4 blocks a
+// WAL reset, and checkpoints backfill only up to its mark; a reader gets slot 0 only when
+// everything is backfilled, hence (old reader's mark) captured, and then blocks every backfill. So
+// while the pin is unbroken, no frame is lost, and the database file holds no page newer than what
+// was captured.
 //
 // Thread-safety: none; the engine's capture mutex guards every call. Any thread may make them.
 
@@ -37,13 +38,13 @@ struct CapturedPage {
 struct CapturedCommit {
   int64_t time_us = 0;
   bool time_is_upper_bound = false;
-  bool whole_pages = false;        // no page has a base that may be used
-  uint32_t merged = 0;             // further commits that share this restore point
+  bool whole_pages = false;  // no page has a base that may be used
+  uint32_t merged = 0;       // further commits that share this restore point
   uint32_t page_count_before = 0;
   uint32_t page_count = 0;
   uint32_t wal_frames = 0;
-  WalPosition end;                 // frame 0: unknown (a salvaged WAL)
-  std::vector<CapturedPage> pages; // ascending
+  WalPosition end;                  // frame 0: unknown (a salvaged WAL)
+  std::vector<CapturedPage> pages;  // ascending
 };
 
 // A transaction too big to hold: its pages are read again in order while nothing moves.
@@ -55,7 +56,8 @@ struct BigCommit {
   uint32_t page_count = 0;
   uint32_t wal_frames = 0;
   WalPosition end;
-  std::vector<std::pair<PageNumber, uint32_t>> pages;  // number, last frame in the commit; ascending
+  std::vector<std::pair<PageNumber, uint32_t>>
+      pages;  // number, last frame in the commit; ascending
 };
 
 // Who gets the commits. Called with the capture mutex held.
@@ -66,12 +68,13 @@ class CaptureSink {
   // Microseconds since 1970 of the next commit, which ends at this frame of the WAL; now, with
   // *upper_bound set, when no hook told it.
   virtual int64_t CommitTime(uint32_t frame, bool* upper_bound) = 0;
-  // Whether bases are wanted at all, and whether the previous version of this very page is (an image
-  // has yet to copy it).
+  // Whether bases are wanted at all, and whether the previous version of this very page is (an
+  // image has yet to copy it).
   virtual bool WantsBases() = 0;
   virtual bool WantsPrevious(PageNumber page) = 0;
   virtual void SetAside(PageNumber page, PagePtr previous) = 0;
-  // True while the previous versions are taken straight from the file and WAL and the pin must stay.
+  // True while the previous versions are taken straight from the file and WAL and the pin must
+  // stay.
   virtual bool MustHoldPin() = 0;
   // The database shrank from `before` to `after` pages; called before the commit is handed over.
   virtual void OnShrink(uint32_t before, uint32_t after) = 0;
@@ -105,7 +108,8 @@ class WalCapture {
   // Checks the database, opens the connections, takes the pin, reads the WAL that is there.
   // `resume`: a position in this very WAL (same salts, same running checksum at its frame) where
   // capture starts; whether it was found is resumed(). Otherwise capture starts at the last commit.
-  // kFailedPrecondition: not a WAL database, no file, EXCLUSIVE, no shared memory; the message says.
+  // kFailedPrecondition: not a WAL database, no file, EXCLUSIVE, no shared memory; the message
+  // says.
   static Result<std::unique_ptr<WalCapture>> Open(const Config& config,
                                                   const std::optional<WalPosition>& resume);
   ~WalCapture();
@@ -129,16 +133,17 @@ class WalCapture {
   const BigCommit& big() const { return *big_; }
   void FinishBigCommit(CaptureSink& sink);
 
-  // Moves the pin to now. Captures everything first: kCaughtUp, or the reason why the old pin stays.
+  // Moves the pin to now. Captures everything first: kCaughtUp, or the reason why the old pin
+  // stays.
   Result<CaptureOutcome> MovePin(CaptureSink& sink);
   // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink);
-  // The same while the write lock is held, so that a busy writer cannot stay ahead. kUnavailable when
-  // the lock could not be had within `busy_timeout_ms`.
+  // The same while the write lock is held, so that a busy writer cannot stay ahead. kUnavailable
+  // when the lock could not be had within `busy_timeout_ms`.
   Result<CheckpointOutcome> MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms);
 
-  // Page as captured: its last captured frame in this WAL, else the file's. 1 <= page <= page_count,
-  // or of an earlier size while MustHoldPin keeps it.
+  // Page as captured: its last captured frame in this WAL, else the file's. 1 <= page <=
+  // page_count, or of an earlier size while MustHoldPin keeps it.
   Status ReadPage(PageNumber page, std::span<uint8_t> out);
   Status ReadFramePage(uint32_t frame, std::span<uint8_t> out);
   // The version before `big()`: only between Capture returning kBigCommit and FinishBigCommit.
@@ -213,9 +218,9 @@ class WalCapture {
   uint32_t page_count_ = 0;
   uint32_t salt1_ = 0, salt2_ = 0;
   bool big_endian_ = false;
-  uint32_t frame_ = 0;          // last captured frame
-  uint32_t untrusted_until_ = 0;  // commits that end at or before this frame have no sure bases
-  WalChecksum running_;         // at frame_, or at the frame being read
+  uint32_t frame_ = 0;             // last captured frame
+  uint32_t untrusted_until_ = 0;   // commits that end at or before this frame have no sure bases
+  WalChecksum running_;            // at frame_, or at the frame being read
   uint32_t unverified_until_ = 0;  // salvage: frames up to here have no usable checksum
   WalChecksum reseed_;             // what the wal-index says the checksum is there
   bool wal_checksums_usable_ = true;
@@ -228,8 +233,8 @@ class WalCapture {
   std::vector<PageNumber> cache_order_;                  // ring: oldest first from cache_next_
   size_t cache_next_ = 0;
   std::optional<BigCommit> big_;
-  Bytes buffer_;                // frames read ahead
-  uint32_t buffer_first_ = 0;   // 0: nothing buffered
+  Bytes buffer_;               // frames read ahead
+  uint32_t buffer_first_ = 0;  // 0: nothing buffered
   uint32_t buffer_count_ = 0;
 
   uint64_t frames_total_ = 0;

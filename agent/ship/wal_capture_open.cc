@@ -48,9 +48,8 @@ WalCapture::~WalCapture() {
 
 Status WalCapture::OpenConnections() {
   for (int i = 0; i < 2; ++i) {
-    ASSIGN_OR_RETURN(connections_[i],
-                     Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs,
-                                      kBusyTimeoutMs));
+    ASSIGN_OR_RETURN(connections_[i], Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE,
+                                                       config_.vfs, kBusyTimeoutMs));
     Connection& c = connections_[i];
     if (i == 0) {
       RETURN_IF_ERROR(CheckDatabase());

@@ -48,8 +48,8 @@ Result<bool> WalCapture::PassedThrough(uint32_t page_count, uint64_t checksum,
     RETURN_IF_ERROR(take_from_file(static_cast<PageNumber>(number)));
   }
 
-  // Forward, commit by commit. Before the last backfilled frame the file is already further than the
-  // frames replayed, so those sums belong to no state.
+  // Forward, commit by commit. Before the last backfilled frame the file is already further than
+  // the frames replayed, so those sums belong to no state.
   uint32_t size = file_pages;
   if (backfilled == 0 && size == page_count && sum == checksum) {
     return true;

@@ -57,8 +57,8 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink) {
   if (moved != CaptureOutcome::kCaughtUp) {
     return result;
   }
-  // On slots 1-4 the pin keeps the WAL from being reset between the steps of this checkpoint; on slot
-  // 0 it blocks the backfill: either way the WAL-reset bug has no room (docs/adr/0003).
+  // On slots 1-4 the pin keeps the WAL from being reset between the steps of this checkpoint; on
+  // slot 0 it blocks the backfill: either way the WAL-reset bug has no room (docs/adr/0003).
   int log = 0;
   int done = 0;
   int rc = sqlite3_wal_checkpoint_v2(connections_[1 - pinned_].get(), "main",

@@ -116,7 +116,8 @@ Result<Connection> Connection::Open(const std::string& path, int flags, const st
   if (rc != SQLITE_OK) {
     return SqliteStatus(rc, "cannot open database '" + path + "'", c.db_);
   }
-  // A host configured SQLITE_CONFIG_SINGLETHREAD ignores FULLMUTEX; our worker thread would race it.
+  // A host configured SQLITE_CONFIG_SINGLETHREAD ignores FULLMUTEX; our worker thread would race
+  // it.
   if (sqlite3_threadsafe() == 0 || sqlite3_db_mutex(c.db_) == nullptr) {
     return FailedPreconditionError(
         "this process's SQLite is single-threaded, hint: use SQLITE_CONFIG_MULTITHREAD or "

@@ -13,8 +13,9 @@ namespace sqlite_s3 {
 // What an SQLite result code means for the caller; the message gets `what` and SQLite's own text.
 Status SqliteStatus(int rc, const std::string& what, sqlite3* db = nullptr);
 
-// True when this SQLite can corrupt a WAL database that two connections checkpoint and write at once
-// (sqlite.org/wal.html#walresetbug): every version from 3.7.0 before 3.51.3, but 3.50.7 and 3.44.6.
+// True when this SQLite can corrupt a WAL database that two connections checkpoint and write at
+// once (sqlite.org/wal.html#walresetbug): every version from 3.7.0 before 3.51.3, but 3.50.7
+// and 3.44.6.
 bool HasWalResetBug(int version_number);
 
 // A prepared statement. One thread at a time; must not outlive its connection.
@@ -38,8 +39,8 @@ class Statement {
 
 class Connection {
  public:
-  // Always adds SQLITE_OPEN_PRIVATECACHE and FULLMUTEX: with the host's shared cache on, a plain open
-  // would make its writes fail with SQLITE_LOCKED. `vfs` may be empty. Runs no statement.
+  // Always adds SQLITE_OPEN_PRIVATECACHE and FULLMUTEX: with the host's shared cache on, a plain
+  // open would make its writes fail with SQLITE_LOCKED. `vfs` may be empty. Runs no statement.
   static Result<Connection> Open(const std::string& path, int flags, const std::string& vfs,
                                  int busy_timeout_ms);
   Connection() = default;
@@ -47,7 +48,8 @@ class Connection {
   Connection& operator=(Connection&& other) noexcept;
   ~Connection() { Close(); }
 
-  // True while this thread is inside Open: an auto-extension of ours must leave such a connection be.
+  // True while this thread is inside Open: an auto-extension of ours must leave such a connection
+  // be.
   static bool OpeningOnThisThread();
 
   sqlite3* get() const { return db_; }

@@ -1,7 +1,7 @@
 #pragma once
 // The one header that decides where SQLite comes from. A loadable extension must use its host's
-// SQLite through the API table it is handed: a second copy in the process would keep its own list of
-// POSIX locks, and closing a file there drops the host's (howtocorrupt, section 2.2.1).
+// SQLite through the API table it is handed: a second copy in the process would keep its own list
+// of POSIX locks, and closing a file there drops the host's (howtocorrupt, section 2.2.1).
 
 #ifdef SQLITE_S3_EXTENSION
 #include <sqlite3ext.h>

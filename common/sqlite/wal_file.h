@@ -1,6 +1,6 @@
 #pragma once
-// Reads a -wal file through a descriptor of our own. Opening and closing it is harmless to SQLite: no
-// POSIX locks lie on it (facts: they lie on the database file and on -shm).
+// Reads a -wal file through a descriptor of our own. Opening and closing it is harmless to SQLite:
+// no POSIX locks lie on it (facts: they lie on the database file and on -shm).
 
 #include <cstdint>
 #include <string>

@@ -77,8 +77,10 @@ void EncodeWalHeader(const WalHeader& h, std::span<uint8_t, kWalHeaderBytes> out
 }
 
 WalFrameHeader ParseWalFrameHeader(const uint8_t* p) {
-  return {LoadBe32(p),      LoadBe32(p + 4),
-          LoadBe32(p + 8),  LoadBe32(p + 12),
+  return {LoadBe32(p),
+          LoadBe32(p + 4),
+          LoadBe32(p + 8),
+          LoadBe32(p + 12),
           {LoadBe32(p + 16), LoadBe32(p + 20)}};
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 // Byte offsets in the first block, walformat section 2.1.
 constexpr int kBlockBytes = 32768;
-constexpr uint32_t kHeaderWords = 12;        // 48 bytes, twice
+constexpr uint32_t kHeaderWords = 12;  // 48 bytes, twice
 constexpr uint32_t kBackfillWord = 96 / 4;
 constexpr uint32_t kFirstBlockFrames = 4062;  // page numbers in block 0, after its 136-byte header
 constexpr uint32_t kBlockFrames = 4096;
@@ -73,7 +73,8 @@ std::optional<WalIndexHeader> WalIndexView::ReadHeader() const {
       return std::nullopt;
     }
     // The checksum over the first 40 bytes is in native words.
-    WalChecksum c = ExtendWalChecksum({}, ByteSpan(raw, 40), std::endian::native == std::endian::big);
+    WalChecksum c =
+        ExtendWalChecksum({}, ByteSpan(raw, 40), std::endian::native == std::endian::big);
     if (c.s0 != a[10] || c.s1 != a[11]) {
       continue;
     }

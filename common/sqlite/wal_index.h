@@ -14,18 +14,18 @@
 namespace sqlite_s3 {
 
 struct WalIndexHeader {
-  uint32_t change = 0;          // counts transactions
+  uint32_t change = 0;  // counts transactions
   bool big_endian_words = false;
   uint32_t page_size = 0;
-  uint32_t max_frame = 0;       // mxFrame: last committed frame; frames after it may be anything
-  uint32_t page_count = 0;      // of the database
-  WalChecksum frame_checksum;   // running checksum at max_frame
+  uint32_t max_frame = 0;      // mxFrame: last committed frame; frames after it may be anything
+  uint32_t page_count = 0;     // of the database
+  WalChecksum frame_checksum;  // running checksum at max_frame
   uint32_t salt1 = 0;
   uint32_t salt2 = 0;
 };
 
-// Valid while `db` is open, has read the database at least once, and holds a transaction or at least
-// stays open (SQLite keeps the mapping until close). One thread at a time.
+// Valid while `db` is open, has read the database at least once, and holds a transaction or at
+// least stays open (SQLite keeps the mapping until close). One thread at a time.
 class WalIndexView {
  public:
   WalIndexView() = default;

@@ -71,8 +71,9 @@ TEST(EngineTest, CommitsOfAKilledProcessKeepTheirRestorePoints) {
 TEST(EngineTest, CommitsMadeWhileAwayBecomeOneResync) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, b blob)");
-  db.Exec("with recursive n(i) as (select 1 union all select i+1 from n where i<2000) "
-          "insert into t select i, randomblob(100) from n");
+  db.Exec(
+      "with recursive n(i) as (select 1 union all select i+1 from n where i<2000) "
+      "insert into t select i, randomblob(100) from n");
   db.Start();
   db.Note();
   db.Stop();
