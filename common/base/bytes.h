@@ -1,5 +1,6 @@
 #pragma once
-// Bytes: spans, fixed-width and variable-length integers, and a cursor that cannot read past its end.
+// Bytes: spans, fixed-width and variable-length integers, and a cursor that cannot read past its
+// end.
 
 #include <cstdint>
 #include <cstring>
@@ -36,9 +37,7 @@ inline void StoreBe32(uint8_t* p, uint32_t v) {
 inline uint32_t LoadLe32(const uint8_t* p) {
   return uint32_t{p[3]} << 24 | uint32_t{p[2]} << 16 | uint32_t{p[1]} << 8 | uint32_t{p[0]};
 }
-inline uint64_t LoadLe64(const uint8_t* p) {
-  return uint64_t{LoadLe32(p + 4)} << 32 | LoadLe32(p);
-}
+inline uint64_t LoadLe64(const uint8_t* p) { return uint64_t{LoadLe32(p + 4)} << 32 | LoadLe32(p); }
 inline void StoreLe32(uint8_t* p, uint32_t v) {
   for (int i = 0; i < 4; ++i) {
     p[i] = static_cast<uint8_t>(v >> (8 * i));
@@ -84,8 +83,8 @@ class ByteWriter {
   Bytes& out_;
 };
 
-// Reads from a span. Once a read goes past the end, or a varint is malformed, ok() is false for good
-// and every further read yields zero: check ok() once at the end, and before trusting a count.
+// Reads from a span. Once a read goes past the end, or a varint is malformed, ok() is false for
+// good and every further read yields zero: check ok() once at the end, and before trusting a count.
 class ByteReader {
  public:
   explicit ByteReader(ByteSpan in) : in_(in) {}
@@ -150,7 +149,7 @@ class ByteReader {
   bool ok_ = true;
 };
 
-std::string HexEncode(ByteSpan bytes);                          // lower case
-std::optional<Bytes> HexDecode(std::string_view text);          // lower or upper case
+std::string HexEncode(ByteSpan bytes);                  // lower case
+std::optional<Bytes> HexDecode(std::string_view text);  // lower or upper case
 
 }  // namespace sqlite_s3

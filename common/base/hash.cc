@@ -36,8 +36,8 @@ PageHasher::PageHasher(const ChecksumKey& key) {
   static_assert(sizeof(secret_) >= XXH3_SECRET_SIZE_MIN);
   (void)XXH3_generateSecret(secret_.data(), secret_.size(), key.bytes.data(),
                             key.bytes.size());  // fails only for sizes fixed above
-  seed_ = XXH3_64bits_withSecret(key.bytes.data(), key.bytes.size(), secret_.data(),
-                                 secret_.size());
+  seed_ =
+      XXH3_64bits_withSecret(key.bytes.data(), key.bytes.size(), secret_.data(), secret_.size());
 }
 
 uint64_t PageHasher::Hash(PageNumber page_number, ByteSpan page) const {

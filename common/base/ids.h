@@ -20,15 +20,15 @@ struct Txid {
   Txid Prev() const { return {value - 1}; }  // REQUIRES: value > 0
   explicit operator bool() const { return value != 0; }
 };
-std::string FormatTxid(Txid txid);               // 16 lower-case hex digits
-Result<Txid> ParseTxid(std::string_view text);   // exactly what FormatTxid prints; kInvalidArgument
+std::string FormatTxid(Txid txid);              // 16 lower-case hex digits
+Result<Txid> ParseTxid(std::string_view text);  // exactly what FormatTxid prints; kInvalidArgument
 
 // A line of history; 1 is the first. 0 means "none".
 struct TimelineId {
   uint32_t value = 0;
   auto operator<=>(const TimelineId&) const = default;
 };
-std::string FormatTimeline(TimelineId timeline);            // 8 lower-case hex digits
+std::string FormatTimeline(TimelineId timeline);  // 8 lower-case hex digits
 Result<TimelineId> ParseTimeline(std::string_view text);
 
 // SQLite's page number, from 1.

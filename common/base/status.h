@@ -3,8 +3,8 @@
 //
 // A code names what the caller does next, not what went wrong inside; the message says what failed,
 // with which object or path, lowercase, followed by "hint: ..." where there is a way out. Nothing
-// throws across a thread entry, a callback or the C ABI. Both types are [[nodiscard]]: an error that
-// nobody looks at does not compile. Thread-safe as values are: distinct objects may be used by
+// throws across a thread entry, a callback or the C ABI. Both types are [[nodiscard]]: an error
+// that nobody looks at does not compile. Thread-safe as values are: distinct objects may be used by
 // distinct threads.
 
 #include <cstdint>
@@ -76,7 +76,8 @@ Status InternalError(std::string message);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<1>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value)
+      : state_(std::in_place_index<1>, std::move(value)) {}  // NOLINT: implicit by design
   Result(Status status) : state_(std::in_place_index<0>, std::move(status)) {  // NOLINT
     if (std::get<0>(state_).ok()) {
       state_.template emplace<0>(InternalError("a Result was made from an OK status"));
@@ -105,12 +106,12 @@ class [[nodiscard]] Result {
 #define SQLITE_S3_CONCAT(a, b) SQLITE_S3_CONCAT_INNER(a, b)
 
 // Returns from the enclosing function when `expr` (a Status) is not OK.
-#define RETURN_IF_ERROR(expr)                       \
-  do {                                              \
-    ::sqlite_s3::Status return_if_error_ = (expr);  \
-    if (!return_if_error_.ok()) {                   \
-      return return_if_error_;                      \
-    }                                               \
+#define RETURN_IF_ERROR(expr)                      \
+  do {                                             \
+    ::sqlite_s3::Status return_if_error_ = (expr); \
+    if (!return_if_error_.ok()) {                  \
+      return return_if_error_;                     \
+    }                                              \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto x, F()): declares or assigns x from a Result, or returns its status.
