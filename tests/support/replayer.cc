@@ -17,9 +17,9 @@ Result<Bytes> ReadImage(Replica& replica, const ImageManifest& image) {
       size_t at = 0;
       for (const PageRun& run : frame.runs) {
         for (uint32_t i = 0; i < run.count; ++i, at += image.page_size) {
-          std::copy_n(pages.begin() + static_cast<ptrdiff_t>(at), image.page_size,
-                      db.begin() + static_cast<ptrdiff_t>(
-                                       (size_t{run.first} + i - 1) * image.page_size));
+          std::copy_n(
+              pages.begin() + static_cast<ptrdiff_t>(at), image.page_size,
+              db.begin() + static_cast<ptrdiff_t>((size_t{run.first} + i - 1) * image.page_size));
         }
       }
     }
@@ -100,8 +100,8 @@ Status ReplayAll(ObjectStore& store, std::optional<TimelineId> timeline,
       }
       const CommitRecord& record = segment.commits[i];
       if (txid > image.txid) {
-        RETURN_IF_ERROR(ApplyCommit(replica, summary.header.timeline, record,
-                                    segment.chunk_data[i], page_size, db));
+        RETURN_IF_ERROR(ApplyCommit(replica, summary.header.timeline, record, segment.chunk_data[i],
+                                    page_size, db));
         sum = ChecksumOf(hasher, db, page_size);
       }
       if (txid < image.txid) {
@@ -109,6 +109,15 @@ Status ReplayAll(ObjectStore& store, std::optional<TimelineId> timeline,
       }
       if (sum != record.db_checksum || db.size() != size_t{record.page_count} * page_size) {
         return CorruptionError("TXID " + FormatTxid(txid) + " replays to another checksum");
+      }
+      for (const ImageManifest& other : images) {
+        if (other.txid == txid && txid > image.txid) {
+          ASSIGN_OR_RETURN(Bytes copy, ReadImage(replica, other));
+          if (copy != db) {
+            return CorruptionError("the image of TXID " + FormatTxid(txid) +
+                                   " is not what its commits lead to");
+          }
+        }
       }
       visit(txid, record, db);
     }

@@ -1,7 +1,7 @@
 #pragma once
 // Replayer: the database at every TXID of a replica, by the shortest way from docs/FORMAT.md: the
-// oldest image, then every commit in order, all checksums compared. Slow and separate from restore/,
-// so that the two can be compared.
+// oldest image, then every commit in order, all checksums compared. Slow and separate from
+// restore/, so that the two can be compared.
 
 #include <functional>
 #include <map>
@@ -13,8 +13,9 @@
 
 namespace sqlite_s3 {
 
-// Calls `visit` with every TXID that has a restore point on `timeline` (absent: the latest), ascending,
-// and the whole database there. `only_last`: just the last one.
+// Calls `visit` with every TXID that has a restore point on `timeline` (absent: the latest),
+// ascending, and the whole database there. Every later image is compared with the replayed state on
+// the way.
 Status ReplayAll(ObjectStore& store, std::optional<TimelineId> timeline,
                  const std::function<void(Txid, const CommitRecord&, const Bytes&)>& visit);
 

@@ -12,8 +12,8 @@
 // Errors fail the test at once.
 
 #include <map>
-#include <mutex>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -50,8 +50,8 @@ class ShippedDatabase {
   Status TryStart();
   void Start();
   void Stop();
-  // As a killed process leaves it: nothing is flushed. (Runs the fork protocol without a fork: threads
-  // end, connections close, encoded commits stay behind.)
+  // As a killed process leaves it: nothing is flushed. (Runs the fork protocol without a fork:
+  // threads end, connections close, encoded commits stay behind.)
   void Abandon();
 
   // TXID of the last commit, by a forced capture.
@@ -67,8 +67,11 @@ class ShippedDatabase {
   size_t noted() const { return noted_.size(); }
   const std::map<Txid, Bytes>& notes() const { return noted_; }
   void ForgetNotes() { noted_.clear(); }
+  // For a process killed before its first image was complete.
+  void DropNotesBeforeFirstImage();
 
   Engine& engine() { return *engine_; }
+  std::shared_ptr<Engine> engine_handle() { return engine_; }
   bool started() const { return engine_ != nullptr; }
   FaultStore& faults() { return *faults_; }
   std::shared_ptr<FaultStore> store() { return faults_; }
