@@ -527,8 +527,9 @@ int64_t EngineImpl::CommitTime(uint32_t frame, bool* upper_bound) {
 }
 
 void EngineImpl::SetAside(PageNumber page, PagePtr previous) {
-  constexpr size_t kAsideMemory = 4 << 20;
-  image_->SetAside(page, std::move(previous), kAsideMemory);
+  constexpr uint64_t kAsideMemory = 4 << 20;
+  image_->SetAside(page, std::move(previous),
+                   std::min(kAsideMemory, config_.options.memory_bytes / 4));
 }
 
 void EngineImpl::OnShrink(uint32_t before, uint32_t after) {
@@ -553,7 +554,9 @@ void EngineImpl::OnShrink(uint32_t before, uint32_t after) {
 }
 
 bool EngineImpl::HasRoom() {
-  return merging_ || mode_ == CaptureMode::kDrop || account_.bytes() < config_.options.memory_bytes;
+  // With nothing queued one commit is always let in, whatever else holds memory: it must go on.
+  return merging_ || mode_ == CaptureMode::kDrop || queue_.empty() ||
+         account_.bytes() < config_.options.memory_bytes;
 }
 
 }  // namespace sqlite_s3

@@ -128,6 +128,8 @@ Status EngineImpl::OpenSession() {
   capture_config.database_path = config_.database_path;
   capture_config.vfs = config_.vfs;
   capture_config.account = &account_;
+  capture_config.cache_bytes =
+      static_cast<uint32_t>(std::min<uint64_t>(config_.options.memory_bytes / 4, 6 << 20));
   capture_config.big_commit_bytes =
       static_cast<uint32_t>(std::min<uint64_t>(config_.options.memory_bytes / 3, 64 << 20));
   {

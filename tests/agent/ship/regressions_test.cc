@@ -30,5 +30,22 @@ TEST(RegressionTest, CommitsBetweenOpeningAndScanBelongToTheScan) {
   }
 }
 
+// The cache of page versions counts as memory: when it alone filled the bound, nothing could be
+// captured ever again, and the worker span.
+TEST(RegressionTest, CacheOfPagesCannotStarveCapture) {
+  ShippedDatabase::Options options;
+  options.ship.memory_bytes = 48 << 10;
+  ShippedDatabase db(options);
+  db.Exec("create table t(a)");
+  db.Start();
+  for (int i = 0; i < 10; ++i) {
+    db.Exec("insert into t values(randomblob(9000))");
+    db.Note();
+  }
+  db.Sync();
+  db.CheckNoted();
+  db.CheckHead();
+}
+
 }  // namespace
 }  // namespace sqlite_s3
