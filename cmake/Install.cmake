@@ -1,0 +1,51 @@
+# cmake --install: programs, libraries, headers, pkg-config and CMake package files, documents.
+# Included when all folders are known, at the end of the top-level CMakeLists.txt.
+include(CMakePackageConfigHelpers)
+
+# Programs are what their folders call sqlite-s3-*.
+foreach(folder restore agent/daemon server)
+  if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${folder}/CMakeLists.txt)
+    continue()
+  endif()
+  get_property(targets DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target ${targets})
+    get_target_property(type ${target} TYPE)
+    get_target_property(output_name ${target} OUTPUT_NAME)
+    if(type STREQUAL EXECUTABLE AND "${target} ${output_name}" MATCHES "sqlite-s3-")
+      install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    endif()
+  endforeach()
+endforeach()
+
+# The extension lies beside the library: load_extension('LIBDIR/sqlite_s3_hook').
+install(TARGETS sqlite_s3_hook sqlite_s3_hook_extension
+  EXPORT SqliteS3HookTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES agent/hook/sqlite_s3.h agent/hook/sqlite_s3.hpp
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+
+set(cmake_folder ${CMAKE_INSTALL_LIBDIR}/cmake/SqliteS3Hook)
+install(EXPORT SqliteS3HookTargets NAMESPACE SqliteS3:: DESTINATION ${cmake_folder})
+configure_package_config_file(
+  cmake/SqliteS3HookConfig.cmake.in ${PROJECT_BINARY_DIR}/SqliteS3HookConfig.cmake
+  INSTALL_DESTINATION ${cmake_folder}
+  NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+# Before 1.0 a minor version may break the C ABI; the soname says so too.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/SqliteS3HookConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/SqliteS3HookConfig.cmake
+  ${PROJECT_BINARY_DIR}/SqliteS3HookConfigVersion.cmake
+  DESTINATION ${cmake_folder})
+
+# Relative to the file itself, so that a tree can be moved or staged.
+file(RELATIVE_PATH SQLITE_S3_PC_PREFIX
+  /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+configure_file(cmake/sqlite_s3_hook.pc.in ${PROJECT_BINARY_DIR}/sqlite_s3_hook.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/sqlite_s3_hook.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
+  PATTERN "__pycache__" EXCLUDE)
