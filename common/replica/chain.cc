@@ -40,8 +40,7 @@ Head HeadAt(const Segment& segment, const std::string& key, Txid txid) {
 void Replica::Keep(const std::string& key, Segment segment) {
   const uint64_t weight = WeightOf(segment);
   std::lock_guard lock(kept_mutex_);
-  if (kept_bytes_ + weight <= keep_limit_bytes_ &&
-      kept_.emplace(key, std::move(segment)).second) {
+  if (kept_bytes_ + weight <= keep_limit_bytes_ && kept_.emplace(key, std::move(segment)).second) {
     kept_bytes_ += weight;
   }
 }
@@ -90,9 +89,8 @@ Result<Head> Replica::HeadFromParent(const std::vector<TimelineDocument>& timeli
     ASSIGN_OR_RETURN(std::optional<WalkedSegment> at, walker.Next());
     if (!at) {
       return NotFoundError("timeline " + std::to_string(line.timeline.value) +
-                           " starts from TXID " + FormatTxid(line.parent_txid) +
-                           " of timeline " + std::to_string(line.parent.value) +
-                           ", which is missing");
+                           " starts from TXID " + FormatTxid(line.parent_txid) + " of timeline " +
+                           std::to_string(line.parent.value) + ", which is missing");
     }
     head = HeadAt(at->segment, at->key, line.parent_txid);
     head.wal = {};  // where the parent's writer stood says nothing of this line's database
@@ -101,16 +99,16 @@ Result<Head> Replica::HeadFromParent(const std::vector<TimelineDocument>& timeli
   return head;
 }
 
-Result<Head> Replica::FindHead(const std::vector<TimelineDocument>& timelines,
-                               TimelineId timeline, Txid after) {
+Result<Head> Replica::FindHead(const std::vector<TimelineDocument>& timelines, TimelineId timeline,
+                               Txid after) {
   const auto line = std::find_if(timelines.begin(), timelines.end(),
                                  [&](const auto& t) { return t.timeline == timeline; });
   if (line == timelines.end()) {
     return NotFoundError("there is no timeline " + std::to_string(timeline.value));
   }
   const Txid first = line->parent_txid.Next();
-  const Txid near = after.value > first.value + kHeadLookBack ? Txid{after.value - kHeadLookBack}
-                                                              : first;
+  const Txid near =
+      after.value > first.value + kHeadLookBack ? Txid{after.value - kHeadLookBack} : first;
   ASSIGN_OR_RETURN(std::optional<Txid> last, FindLastLogSegment(store_, timeline, near));
   if (!last && near > first) {
     ASSIGN_OR_RETURN(last, FindLastLogSegment(store_, timeline, first));
@@ -168,8 +166,8 @@ Result<std::vector<SegmentSummary>> Replica::ReadChain(
     }
     WalkedSegment& w = **walked;
     const SegmentHeader& h = w.segment.header;
-    SegmentSummary summary{w.key, h, w.segment.digest, w.segment.object_size_bytes, w.last_txid,
-                           w.segment.commits};
+    SegmentSummary summary{
+        w.key, h, w.segment.digest, w.segment.object_size_bytes, w.last_txid, w.segment.commits};
     summary.commits.resize(w.last_txid.value - h.first_txid.value + 1);
     if (keep_limit_bytes_ > 0) {
       Keep(w.key, std::move(w.segment));
@@ -180,12 +178,12 @@ Result<std::vector<SegmentSummary>> Replica::ReadChain(
     return chain;
   }
   if (!walker.damage().key.empty()) {
-    error = Status(error.code(), error.message() +
-                                     (chain.empty()
-                                          ? "; nothing of the chain from TXID " +
-                                                FormatTxid(from) + " is restorable"
-                                          : "; the best TXID before it is " +
-                                                FormatTxid(chain.back().last_txid)));
+    error =
+        Status(error.code(),
+               error.message() +
+                   (chain.empty()
+                        ? "; nothing of the chain from TXID " + FormatTxid(from) + " is restorable"
+                        : "; the best TXID before it is " + FormatTxid(chain.back().last_txid)));
   }
   if (good) {
     *good = std::move(chain);

@@ -15,9 +15,7 @@ constexpr uint64_t kAheadBytes = 64 << 20;
 // at a usual rate. Wrong guesses cost one more LIST each.
 constexpr uint64_t kFirstLookBack = 256;
 
-std::string Describe(Txid first, Txid last) {
-  return FormatTxid(first) + ".." + FormatTxid(last);
-}
+std::string Describe(Txid first, Txid last) { return FormatTxid(first) + ".." + FormatTxid(last); }
 
 std::string KeyBefore(TimelineId timeline, Txid first) {
   return first.value > 1 ? keys::LogSegment(timeline, first.Prev()) : std::string();
@@ -76,8 +74,7 @@ Status ChainWalker::Corrupt(const std::string& key, const std::string& what) {
 Status ChainWalker::ListRollups() {
   rollups_.clear();
   next_rollup_ = 0;
-  ASSIGN_OR_RETURN(auto objects,
-                   ListAll(replica_.store(), keys::RollupPrefix(line().timeline)));
+  ASSIGN_OR_RETURN(auto objects, ListAll(replica_.store(), keys::RollupPrefix(line().timeline)));
   std::vector<Candidate> all;
   for (const ObjectInfo& object : objects) {
     const auto key = keys::ParseRollup(object.key);
@@ -130,11 +127,10 @@ Status ChainWalker::EnterLine() {
 }
 
 Status ChainWalker::ListMore() {
-  ASSIGN_OR_RETURN(auto page, replica_.store().List(keys::LogPrefix(line().timeline), list_after_,
-                                                    kListPage));
+  ASSIGN_OR_RETURN(auto page,
+                   replica_.store().List(keys::LogPrefix(line().timeline), list_after_, kListPage));
   const auto add_rollups_up_to = [&](std::optional<Txid> first) {
-    while (next_rollup_ < rollups_.size() &&
-           (!first || rollups_[next_rollup_].first <= *first)) {
+    while (next_rollup_ < rollups_.size() && (!first || rollups_[next_rollup_].first <= *first)) {
       known_.push_back(rollups_[next_rollup_++]);
     }
   };
@@ -184,8 +180,7 @@ Status ChainWalker::FillAhead() {
 
 Status ChainWalker::CheckPlace(const Candidate& at, const Segment& segment) {
   const SegmentHeader& h = segment.header;
-  Status placed =
-      CheckSegmentPlace(replica_.document(), line().timeline, at.first, h, at.key);
+  Status placed = CheckSegmentPlace(replica_.document(), line().timeline, at.first, h, at.key);
   if (!placed.ok()) {
     damage_ = {at.key, /*missing=*/false, best_, std::nullopt};
     return placed;
@@ -193,8 +188,8 @@ Status ChainWalker::CheckPlace(const Candidate& at, const Segment& segment) {
   const bool is_rollup = at.rollup_last.value != 0;
   if ((h.kind == SegmentKind::kRollup) != is_rollup ||
       (is_rollup && h.last_txid() != at.rollup_last)) {
-    return Corrupt(at.key, "is not what its key says: holds " +
-                               Describe(h.first_txid, h.last_txid()));
+    return Corrupt(at.key,
+                   "is not what its key says: holds " + Describe(h.first_txid, h.last_txid()));
   }
   return Status::Ok();
 }
@@ -235,8 +230,8 @@ Result<std::optional<WalkedSegment>> ChainWalker::Next() {
     return Gap(keys::LogSegment(line().timeline, next_));
   }
   if (at.first < next_ && !first_step) {
-    return Corrupt(at.key, "overlaps the segment before it, which goes to TXID " +
-                               FormatTxid(next_.Prev()));
+    return Corrupt(
+        at.key, "overlaps the segment before it, which goes to TXID " + FormatTxid(next_.Prev()));
   }
   auto fetched = fetch_->Pop();
   known_.pop_front();
@@ -253,7 +248,8 @@ Result<std::optional<WalkedSegment>> ChainWalker::Next() {
   RETURN_IF_ERROR(CheckPlace(at, *fetched));
   WalkedSegment walked{at.key, std::move(*fetched), Txid{}};
   const SegmentHeader& h = walked.segment.header;
-  if (h.last_txid() < next_) {  // the first step: the last one to begin before `from` ends before it
+  if (h.last_txid() <
+      next_) {  // the first step: the last one to begin before `from` ends before it
     if (known_.empty() && listed_all_ && !line().last) {
       return std::optional<WalkedSegment>();
     }
@@ -296,23 +292,23 @@ Result<std::optional<Txid>> FindLastLogSegment(ObjectStore& store, TimelineId ti
     if (page.size() < kListPage || !front || !back) {
       continue;
     }
-    // A full page: the head may be far. Leap ahead, and by less whenever nothing is there.
+    // A full page: the head may be far. Leap ahead by more and more, then by halves.
     const uint64_t span = back->first.value - front->first.value;
+    bool growing = true;
     for (uint64_t leap = span * 8; leap > span;) {
-      if (last->value > UINT64_MAX - leap) {
-        leap /= 8;
-        continue;
+      bool there = false;
+      if (last->value <= UINT64_MAX - leap) {
+        const std::string from = keys::LogSegment(timeline, {last->value + leap});
+        ASSIGN_OR_RETURN(auto probe, store.List(keys::LogPrefix(timeline), from, 1));
+        const auto key = probe.empty() ? std::nullopt : keys::ParseLogSegment(probe.front().key);
+        if (key && probe.front().key > from) {
+          there = true;
+          last = key->first;
+          after = probe.front().key;
+        }
       }
-      const std::string from = keys::LogSegment(timeline, {last->value + leap});
-      ASSIGN_OR_RETURN(auto probe, store.List(keys::LogPrefix(timeline), from, 1));
-      const auto key = probe.empty() ? std::nullopt : keys::ParseLogSegment(probe.front().key);
-      if (key && probe.front().key > from) {
-        last = key->first;
-        after = probe.front().key;
-        leap = leap > UINT64_MAX / 8 ? leap : leap * 8;
-      } else {
-        leap /= 8;
-      }
+      growing = growing && there && leap <= UINT64_MAX / 8;
+      leap = growing ? leap * 8 : leap / 2;
     }
   }
 }

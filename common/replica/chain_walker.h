@@ -1,7 +1,7 @@
 #pragma once
-// ChainWalker: reads the log of a history forward, one segment at a time, and checks every link. The
-// mechanism under Replica::ReadChain, FindHead and PlanRestore, which stop it at different places.
-// One thread; fetches ahead on others as Replica::set_parallelism says.
+// ChainWalker: reads the log of a history forward, one segment at a time, and checks every link.
+// The mechanism under Replica::ReadChain, FindHead and PlanRestore, which stop it at different
+// places. One thread; fetches ahead on others as Replica::set_parallelism says.
 
 #include <deque>
 #include <memory>
@@ -41,7 +41,7 @@ class ChainWalker {
     Txid rollup_last;  // 0: a segment of the log
     uint64_t size_bytes = 0;
   };
-  struct Link {  // the state that the next segment must start from
+  struct Link {                    // the state that the next segment must start from
     std::optional<Digest> digest;  // absent after a roll-up
     uint32_t page_count = 0;
     uint64_t checksum = 0;
@@ -65,10 +65,10 @@ class ChainWalker {
   bool entered_ = false;
   bool listed_all_ = false;
   std::string list_after_;
-  std::vector<Candidate> rollups_;      // of the line, none inside another, ascending
-  size_t next_rollup_ = 0;              // first one not yet merged into known_
-  std::deque<Candidate> known_;         // ahead of next_, in order
-  size_t fetching_ = 0;                 // how many of known_ are in fetch_
+  std::vector<Candidate> rollups_;  // of the line, none inside another, ascending
+  size_t next_rollup_ = 0;          // first one not yet merged into known_
+  std::deque<Candidate> known_;     // ahead of next_, in order
+  size_t fetching_ = 0;             // how many of known_ are in fetch_
   std::unique_ptr<OrderedFetch<Segment>> fetch_;
   std::optional<Link> link_;
   std::optional<Txid> best_;
@@ -82,7 +82,8 @@ Result<Segment> FetchSegment(ObjectStore& store, const std::string& key);
 Status CheckSegmentPlace(const ReplicaDocument& replica, TimelineId timeline, Txid first,
                          const SegmentHeader& header, const std::string& key);
 
-// The last first TXID of a log segment of `timeline` that is >= `at_least`, absent if there is none: a few LISTs however long the log is.
+// The last first TXID of a log segment of `timeline` that is >= `at_least`, absent if there is
+// none: a few LISTs however long the log is.
 Result<std::optional<Txid>> FindLastLogSegment(ObjectStore& store, TimelineId timeline,
                                                Txid at_least);
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/format/keys.h"
 #include "common/format/image_part.h"
+#include "common/format/keys.h"
 #include "common/replica/ordered_fetch.h"
 
 namespace sqlite_s3 {
@@ -160,8 +160,7 @@ Result<std::vector<ImageManifest>> Replica::ListImages(TimelineId timeline,
         problems->push_back(image.status().message());
       }
     } else if (image.code() != StatusCode::kNotFound) {  // not there: an image being made
-      return image.status().WithContext(
-          "read " + keys::ImageManifest(place.timeline, place.txid));
+      return image.status().WithContext("read " + keys::ImageManifest(place.timeline, place.txid));
     }
   }
   return images;
@@ -203,8 +202,7 @@ Result<std::vector<uint64_t>> Replica::ReadImageHashes(const ImageManifest& imag
 }
 
 Result<Bytes> Replica::ReadImagePart(const ImageManifest& image, const ImagePartInfo& part) {
-  const std::string key =
-      keys::ImagePart(image.timeline, image.txid, image.nonce, part.number);
+  const std::string key = keys::ImagePart(image.timeline, image.txid, image.nonce, part.number);
   if (part.size_bytes > kMaxImagePartBytes) {
     return CorruptionError(key + ": is said to have " + std::to_string(part.size_bytes) +
                            " bytes, more than a part may have");

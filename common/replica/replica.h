@@ -35,23 +35,23 @@ struct SegmentSummary {
 
 // What stopped a chain or a plan: more than a Status can say, for exit codes and ways out.
 struct Damage {
-  std::string key;              // the object; empty: nothing was damaged
-  bool missing = false;         // it is not there (a gap); else its bytes are wrong
-  std::optional<Txid> best;     // the last restore point before it that can be reached, if any
-  std::optional<Txid> image;    // it belongs to the image of this TXID: an older image may do
+  std::string key;            // the object; empty: nothing was damaged
+  bool missing = false;       // it is not there (a gap); else its bytes are wrong
+  std::optional<Txid> best;   // the last restore point before it that can be reached, if any
+  std::optional<Txid> image;  // it belongs to the image of this TXID: an older image may do
 };
 
 // The end of a timeline: the last segment that exists, and the state after its last commit.
 struct Head {
   TimelineId timeline;
-  Txid txid;                 // == parent_txid of the timeline when it has no segment yet
-  Digest digest;             // of the segment that holds txid (perhaps on a parent timeline)
-  WriterId writer;           // who wrote that segment
+  Txid txid;        // == parent_txid of the timeline when it has no segment yet
+  Digest digest;    // of the segment that holds txid (perhaps on a parent timeline)
+  WriterId writer;  // who wrote that segment
   int64_t commit_time_us = 0;
   uint32_t page_count = 0;
   uint64_t db_checksum = 0;
-  WalPosition wal;           // frame 0 when not of this timeline
-  std::string segment_key;   // empty: the replica has no segment at all
+  WalPosition wal;          // frame 0 when not of this timeline
+  std::string segment_key;  // empty: the replica has no segment at all
 };
 
 class Replica {
@@ -69,8 +69,8 @@ class Replica {
   // them out (once) without a second fetch. 0, the default, keeps nothing.
   void set_keep_bytes(uint64_t bytes) { keep_limit_bytes_ = bytes; }
 
-  // Reads replica.json. kNotFound when there is no replica (and "hint: ..."), kUnimplemented when it
-  // is of a newer format.
+  // Reads replica.json. kNotFound when there is no replica (and "hint: ..."), kUnimplemented when
+  // it is of a newer format.
   Status Open();
   // Creates timeline 1, then replica.json: a replica exists when that does, so that a crash between
   // the two leaves nothing a second try could not complete. kAlreadyExists when a replica is there.
@@ -86,7 +86,8 @@ class Replica {
   static Result<TimelineId> LatestTimeline(const std::vector<TimelineDocument>& timelines);
   // (timeline, last TXID of it that belongs to the history of `timeline`), oldest first; the last
   // entry is `timeline` itself with its TXID absent (open end). Lines that were left before their
-  // first commit are not in it (a line may name a parent and a TXID of that parent's own parent). kNotFound when there is no such timeline.
+  // first commit are not in it (a line may name a parent and a TXID of that parent's own parent).
+  // kNotFound when there is no such timeline.
   struct Ancestor {
     TimelineId timeline;
     Txid first;                // first TXID of the line
@@ -102,15 +103,15 @@ class Replica {
   Result<Head> FindHead(const std::vector<TimelineDocument>& timelines, TimelineId timeline,
                         Txid after = {});
 
-  // The chain from the segment that holds `from` up to the one that holds `to` (absent: the head), in
-  // order, over the ancestry of `timeline`; roll-ups win over the small segments they replace.
-  // Every link is checked: TXIDs dense, predecessor digests, page counts and checksums carried over,
-  // database id, page size, timeline. (The segment after a roll-up names a digest that went with the
-  // small segments: there the state alone, page count and checksum, links the two.)
-  // Empty when `from` is just past the head and `to` is absent.
-  // kCorruption naming the key and the best TXID before the damage; kNotFound naming the gap, or
-  // `to` when the log ends before it. On error, if given, `good` receives the part of the chain
-  // before the damage, and `damage` what stopped it.
+  // The chain from the segment that holds `from` up to the one that holds `to` (absent: the head),
+  // in order, over the ancestry of `timeline`; roll-ups win over the small segments they replace.
+  // Every link is checked: TXIDs dense, predecessor digests, page counts and checksums carried
+  // over, database id, page size, timeline. (The segment after a roll-up names a digest that went
+  // with the small segments: there the state alone, page count and checksum, links the two.) Empty
+  // when `from` is just past the head and `to` is absent. kCorruption naming the key and the best
+  // TXID before the damage; kNotFound naming the gap, or `to` when the log ends before it. On
+  // error, if given, `good` receives the part of the chain before the damage, and `damage` what
+  // stopped it.
   Result<std::vector<SegmentSummary>> ReadChain(const std::vector<TimelineDocument>& timelines,
                                                 TimelineId timeline, Txid from,
                                                 std::optional<Txid> to,
@@ -122,8 +123,8 @@ class Replica {
   // Bytes of a part, checked. Thread-safe if the store is.
   Result<Bytes> ReadPart(TimelineId timeline, const PartRef& part);
 
-  // Images with a manifest, ascending by TXID. A damaged manifest is skipped and named in `problems`;
-  // one that cannot be fetched is an error.
+  // Images with a manifest, ascending by TXID. A damaged manifest is skipped and named in
+  // `problems`; one that cannot be fetched is an error.
   Result<std::vector<ImageManifest>> ListImages(TimelineId timeline,
                                                 std::vector<std::string>* problems = nullptr);
   // Reads and checks the page hashes of an image (page_count entries).

@@ -93,8 +93,8 @@ class Planner {
     }
     if (images_.empty()) {
       return NotFoundError("the replica has no complete image on timeline " +
-                           std::to_string(plan_.timeline.value) +
-                           ": nothing can be restored yet" + passed_over);
+                           std::to_string(plan_.timeline.value) + ": nothing can be restored yet" +
+                           passed_over);
     }
     const ImageManifest& first = images_.front();
     return NotFoundError("the target is before the first restore point, TXID " +
@@ -164,8 +164,7 @@ class Planner {
     bool done = false;
     const Txid from = std::max(header.first_txid, plan_.image.txid.Next());
     for (Txid txid = from; txid <= walked.last_txid && !done; txid = txid.Next()) {
-      const CommitRecord& record =
-          walked.segment.commits[txid.value - header.first_txid.value];
+      const CommitRecord& record = walked.segment.commits[txid.value - header.first_txid.value];
       const int64_t time_us = std::max(clamp_us_, record.time_us);
       done = Reached() || (time_us_ && time_us > *time_us_);
       if (done) {
@@ -180,8 +179,12 @@ class Planner {
     if (used) {
       plan_.fetch_bytes += walked.segment.object_size_bytes;
       ++plan_.fetch_objects;
-      plan_.segments.push_back({walked.key, header, walked.segment.digest,
-                                walked.segment.object_size_bytes, walked.last_txid, {}});
+      plan_.segments.push_back({walked.key,
+                                header,
+                                walked.segment.digest,
+                                walked.segment.object_size_bytes,
+                                walked.last_txid,
+                                {}});
       replica_.Keep(walked.key, std::move(walked.segment));
     }
     return done;
@@ -212,8 +215,7 @@ class Planner {
     if (txid_ && !Reached()) {
       return NotFoundError("TXID " + FormatTxid(*txid_) + " is not on timeline " +
                            std::to_string(plan_.timeline.value) + ", which ends at " +
-                           FormatTxid(plan_.txid) + " of " +
-                           FormatTimeUtc(plan_.commit_time_us));
+                           FormatTxid(plan_.txid) + " of " + FormatTimeUtc(plan_.commit_time_us));
     }
     return Status::Ok();
   }
@@ -228,8 +230,8 @@ class Planner {
     }
     return {error.code(), error.message() + "; hint: the best restore point before it is TXID " +
                               FormatTxid(plan_.txid) + " of " +
-                              FormatTimeUtc(plan_.commit_time_us) + " (--until txid:" +
-                              FormatTxid(plan_.txid) + ")"};
+                              FormatTimeUtc(plan_.commit_time_us) +
+                              " (--until txid:" + FormatTxid(plan_.txid) + ")"};
   }
 
   Replica& replica_;
@@ -246,8 +248,7 @@ class Planner {
 
 }  // namespace
 
-std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments,
-                                   int64_t floor_us) {
+std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments, int64_t floor_us) {
   std::vector<int64_t> times;
   for (const SegmentSummary& segment : segments) {
     for (const CommitRecord& record : segment.commits) {

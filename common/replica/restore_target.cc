@@ -1,8 +1,8 @@
 // --until: what a person says, as a RestoreTarget.
 
+#include <cctype>
 #include <charconv>
 #include <chrono>
-#include <cctype>
 #include <ctime>
 #include <string>
 
@@ -102,9 +102,8 @@ std::optional<int64_t> ParseZone(std::string_view zone) {
   const bool east = TakePrefix(zone, "+");
   int hours = 0;
   int minutes = 0;
-  if ((!east && !TakePrefix(zone, "-")) || !TakeNumber(zone, 2, &hours) ||
-      !TakePrefix(zone, ":") || !TakeNumber(zone, 2, &minutes) || !zone.empty() || hours > 23 ||
-      minutes > 59) {
+  if ((!east && !TakePrefix(zone, "-")) || !TakeNumber(zone, 2, &hours) || !TakePrefix(zone, ":") ||
+      !TakeNumber(zone, 2, &minutes) || !zone.empty() || hours > 23 || minutes > 59) {
     return std::nullopt;
   }
   const int64_t seconds = (int64_t{hours} * 60 + minutes) * 60;
@@ -122,7 +121,8 @@ std::optional<int64_t> LocalSeconds(const DateTime& t, int is_dst) {
   tm.tm_min = t.minute;
   tm.tm_isdst = is_dst;
   const std::time_t at = std::mktime(&tm);
-  // mktime repairs what cannot be (an hour that was skipped, the wrong tm_isdst): then fields differ.
+  // mktime repairs what cannot be (an hour that was skipped, the wrong tm_isdst): then fields
+  // differ.
   if (tm.tm_hour != t.hour || tm.tm_min != t.minute || tm.tm_mday != t.day ||
       tm.tm_isdst != is_dst) {
     return std::nullopt;

@@ -1,6 +1,6 @@
 #pragma once
-// History: builds a replica, commit by commit, and remembers the whole database at every TXID: what a
-// restore must give back. Writes through the format's own builders to any store.
+// History: builds a replica, commit by commit, and remembers the whole database at every TXID: what
+// a restore must give back. Writes through the format's own builders to any store.
 //
 //   MemoryStore store("x");
 //   History h(store);
@@ -23,7 +23,7 @@
 #include "common/format/segment.h"
 #include "common/store/object_store.h"
 
-namespace sqlite_s3::test {
+namespace sqlite_s3 {
 
 class History {
  public:
@@ -31,15 +31,15 @@ class History {
     uint32_t page_size = 512;
     uint64_t seed = 1;
     int64_t start_us = 1'760'000'000'000'000;
-    int64_t step_us = 1'000'000;   // from commit to commit, unless said otherwise
+    int64_t step_us = 1'000'000;  // from commit to commit, unless said otherwise
     int zstd_level = 1;
     uint32_t image_part_pages = 16;
   };
   using Pages = std::map<PageNumber, Bytes>;
   struct Commit {
     std::optional<int64_t> time_us;
-    uint8_t flags = 0;        // kCommitWholePages, kCommitResync, ...
-    bool in_parts = false;    // one chunk a part object
+    uint8_t flags = 0;      // kCommitWholePages, kCommitResync, ...
+    bool in_parts = false;  // one chunk a part object
   };
 
   // Creates the replica and timeline 1, nothing else.
@@ -125,4 +125,4 @@ class History {
   uint64_t next_nonce_ = 1;
 };
 
-}  // namespace sqlite_s3::test
+}  // namespace sqlite_s3
