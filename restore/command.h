@@ -1,0 +1,58 @@
+#pragma once
+// What the subcommands share: the replica on the command line, output as text or JSON, errors.
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "common/replica/restore_plan.h"
+
+namespace sqlite_s3 {
+
+struct CommonOptions {
+  std::string replica;
+  std::string timeline;  // hex or decimal digits; empty: the latest
+  bool json = false;
+  int parallel = 0;
+};
+
+// An opened replica and the store under it.
+struct OpenedReplica {
+  std::shared_ptr<ObjectStore> store;  // retries what may work later
+  std::unique_ptr<Replica> replica;
+};
+Result<OpenedReplica> OpenReplica(const CommonOptions& options);
+
+Result<std::optional<TimelineId>> ParseTimelineOption(const std::string& text);
+Result<uint64_t> ParseSizeOption(const std::string& text);
+
+// Prints the error (to standard error, or as JSON to standard output) and returns its exit code.
+int Fail(const Status& status, const CommonOptions& options, const Damage* damage = nullptr);
+void PrintJson(const nlohmann::ordered_json& json);
+// "2026-11-20 14:02:11.123456 +0100"
+std::string FormatTimeLocal(int64_t time_us);
+std::string DescribeFlags(uint8_t flags);
+
+// The subcommands; each returns the exit code.
+struct RestoreCommand {
+  CommonOptions common;
+  std::string output, until = "latest", via = "pages", verify = "none", max_size;
+  bool dry_run = false, force = false, if_not_exists = false;
+};
+int RunRestore(const RestoreCommand& command);
+struct ListCommand {
+  CommonOptions common;
+  std::string since, until;
+  uint64_t limit = 0;
+};
+int RunList(const ListCommand& command);
+int RunInfo(const CommonOptions& command);
+struct VerifyCommand {
+  CommonOptions common;
+  std::string until = "latest";
+};
+int RunVerify(const VerifyCommand& command);
+
+}  // namespace sqlite_s3

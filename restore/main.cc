@@ -1,0 +1,110 @@
+// sqlite-s3-restore: the command line. Everything else is in the subcommands' files.
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "restore/command.h"
+
+namespace sqlite_s3 {
+namespace {
+
+void AddCommon(CLI::App& app, CommonOptions& options) {
+  app.add_option("replica", options.replica, "file:///directory of the replica")->required();
+  app.add_option("--timeline", options.timeline, "a timeline's number (default: the latest)");
+  app.add_option("--parallel", options.parallel, "objects fetched at once (default: processors)")
+      ->check(CLI::Range(1, 256));
+  app.add_flag("--json", options.json, "one JSON object on standard output");
+}
+
+int Run(int argc, char** argv) {
+  const std::string until_help =
+      "latest, a time (RFC 3339, or 'YYYY-MM-DD HH:MM:SS' local), '10 minutes ago', txid:HEX, "
+      "mark:NAME";
+  CLI::App app("Restores a SQLite database to any commit of its replica.", "sqlite-s3-restore");
+  app.set_version_flag("--version", std::string("sqlite-s3-restore " SQLITE_S3_VERSION_TEXT
+                                                ", SQLite ") +
+                                        sqlite3_libversion());
+  app.footer(
+      "Exit codes: 0 done, 2 usage, 3 not found, 4 refused, 5 corruption, 6 an object is missing, "
+      "7 store unavailable, 8 permission, 9 disk full, 70 internal.\n"
+      "A replica named like a subcommand needs a path: ./list");
+
+  ListCommand list;
+  CLI::App* list_app = app.add_subcommand("list", "the restore points, marks and images");
+  AddCommon(*list_app, list.common);
+  list_app->add_option("--since", list.since, until_help);
+  list_app->add_option("--until", list.until, until_help);
+  list_app->add_option("--limit", list.limit, "only the last N");
+
+  CommonOptions info;
+  CLI::App* info_app = app.add_subcommand("info", "the replica in one glance");
+  AddCommon(*info_app, info);
+
+  VerifyCommand verify;
+  CLI::App* verify_app = app.add_subcommand(
+      "verify", "fetches everything and replays every commit from the oldest image");
+  AddCommon(*verify_app, verify.common);
+  verify_app->add_option("--until", verify.until, until_help);
+
+  // The main job has no name of its own: sqlite-s3-restore REPLICA -o DB.
+  RestoreCommand restore;
+  CLI::App main_app("Restores a SQLite database to any commit of its replica.",
+                    "sqlite-s3-restore");
+  AddCommon(main_app, restore.common);
+  main_app.add_option("-o,--output", restore.output, "the database to make; - for standard output")
+      ->required();
+  main_app.add_option("--until", restore.until, until_help);
+  main_app.add_option("--via", restore.via, "how: pages, or SQLite's own checkpoint of a WAL")
+      ->check(CLI::IsMember({"pages", "checkpoint"}));
+  main_app.add_option("--verify", restore.verify, "SQLite's check of the result, after the proof")
+      ->check(CLI::IsMember({"none", "quick", "full"}));
+  main_app.add_option("--max-size", restore.max_size, "refuse a larger database, such as 10GiB");
+  main_app.add_flag("--dry-run", restore.dry_run, "say what would be fetched, do nothing");
+  main_app.add_flag("--force", restore.force, "move an existing target aside");
+  main_app.add_flag("--if-not-exists", restore.if_not_exists, "do nothing if the target exists");
+
+  const std::string first = argc > 1 ? argv[1] : "--help";
+  const bool named = first == "list" || first == "info" || first == "verify" ||
+                     first == "--version" || first == "--help" || first == "-h";
+  CLI::App& chosen = named ? app : main_app;
+  try {
+    chosen.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs((app.help() + "\nThe main job:\n" + main_app.help()).c_str(), stdout);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    const int code = chosen.exit(error, std::cout, std::cerr);
+    return code == 0 ? 0 : 2;
+  }
+  if (*list_app) {
+    return RunList(list);
+  }
+  if (*info_app) {
+    return RunInfo(info);
+  }
+  if (*verify_app) {
+    return RunVerify(verify);
+  }
+  if (named) {
+    std::fputs(app.help().c_str(), stdout);
+    return 0;
+  }
+  return RunRestore(restore);
+}
+
+}  // namespace
+}  // namespace sqlite_s3
+
+int main(int argc, char** argv) {
+  try {
+    return sqlite_s3::Run(argc, argv);
+  } catch (const std::exception& error) {  // std::bad_alloc and our bugs
+    std::fputs(fmt::format("sqlite-s3-restore: internal error: {}\n", error.what()).c_str(),
+               stderr);
+    return 70;
+  }
+}

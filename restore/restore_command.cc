@@ -1,0 +1,142 @@
+// sqlite-s3-restore REPLICA -o DB
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "common/base/clock.h"
+#include "common/base/time.h"
+#include "restore/command.h"
+#include "restore/restorer.h"
+#include "restore/temporary.h"
+
+namespace sqlite_s3 {
+namespace {
+
+Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
+  RestoreOptions o;
+  o.output = c.output;
+  o.dry_run = c.dry_run;
+  o.force = c.force;
+  o.if_not_exists = c.if_not_exists;
+  o.parallel = c.common.parallel;
+  o.via = c.via == "checkpoint" ? RestoreVia::kCheckpoint : RestoreVia::kPages;
+  o.verify = c.verify == "full"    ? VerifyLevel::kFull
+             : c.verify == "quick" ? VerifyLevel::kQuick
+                                   : VerifyLevel::kNone;
+  ASSIGN_OR_RETURN(o.target, ParseRestoreTarget(c.until, Clock::Real().WallMicros()));
+  ASSIGN_OR_RETURN(o.timeline, ParseTimelineOption(c.common.timeline));
+  ASSIGN_OR_RETURN(o.max_size_bytes, ParseSizeOption(c.max_size));
+  return o;
+}
+
+nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
+  const RestorePlan& p = r.plan;
+  nlohmann::ordered_json json = {
+      {"output", c.output},
+      {"txid", FormatTxid(p.txid)},
+      {"time", FormatTimeUtc(p.commit_time_us)},
+      {"timeline", p.timeline.value},
+      {"flags", DescribeFlags(p.flags)},
+      {"page_size", p.page_size},
+      {"page_count", p.page_count},
+      {"db_checksum", fmt::format("{:016x}", p.db_checksum)},
+      {"via", c.via},
+      {"dry_run", c.dry_run},
+      {"image_txid", FormatTxid(p.image.txid)},
+      {"commits", c.dry_run ? p.commit_count : r.commits_applied},
+      {"objects", p.fetch_objects},
+      {"bytes", c.dry_run ? p.fetch_bytes : r.bytes_fetched},
+      {"seconds",
+       {{"plan", r.plan_seconds},
+        {"image", r.image_seconds},
+        {"log", r.log_seconds},
+        {"verify", r.verify_seconds}}},
+  };
+  if (p.next_txid) {
+    json["next_txid"] = FormatTxid(*p.next_txid);
+    json["next_time"] = FormatTimeUtc(p.next_time_us);
+  }
+  if (!r.moved_aside.empty()) {
+    json["moved_aside"] = r.moved_aside;
+  }
+  if (!p.problems.empty()) {
+    json["problems"] = p.problems;
+  }
+  return json;
+}
+
+// People read this on standard error: standard output may be the database.
+void PrintText(const RestoreCommand& c, const RestoreReport& r) {
+  const RestorePlan& p = r.plan;
+  auto say = [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); };
+  for (const std::string& problem : p.problems) {
+    say("passed over: " + problem);
+  }
+  for (const std::string& name : r.moved_aside) {
+    say("moved aside: " + name);
+  }
+  const std::string flags = DescribeFlags(p.flags);
+  say(fmt::format("TXID {} of timeline {}, {} ({} UTC){}", FormatTxid(p.txid), p.timeline.value,
+                  FormatTimeLocal(p.commit_time_us), FormatTimeUtc(p.commit_time_us),
+                  flags.empty() ? "" : ", " + flags));
+  say(p.next_txid ? fmt::format("the next commit is TXID {}, {}", FormatTxid(*p.next_txid),
+                                FormatTimeLocal(p.next_time_us))
+                  : "it is the last commit of the replica");
+  if (c.dry_run) {
+    say(fmt::format("would fetch {} objects, {:.1f} MB: image {} and {} commits; {:.1f} MB database",
+                    p.fetch_objects, static_cast<double>(p.fetch_bytes) / 1e6,
+                    FormatTxid(p.image.txid), p.commit_count,
+                    static_cast<double>(p.page_count) * p.page_size / 1e6));
+    return;
+  }
+  say(fmt::format("image {} and {} commits, {:.1f} MB fetched; {} pages, {:.1f} MB",
+                  FormatTxid(p.image.txid), r.commits_applied,
+                  static_cast<double>(r.bytes_fetched) / 1e6, p.page_count,
+                  static_cast<double>(p.page_count) * p.page_size / 1e6));
+  say(fmt::format("checksum equal: {:016x}; plan {:.2f} s, image {:.2f} s, log {:.2f} s, verify "
+                  "{:.2f} s",
+                  p.db_checksum, r.plan_seconds, r.image_seconds, r.log_seconds,
+                  r.verify_seconds));
+}
+
+}  // namespace
+
+int RunRestore(const RestoreCommand& command) {
+  auto options = ToOptions(command);
+  if (!options.ok()) {
+    return Fail(options.status(), command.common);
+  }
+  if (command.output == "-" && command.common.json && !command.dry_run) {
+    return Fail(InvalidArgumentError("--json and '-o -' would both write to standard output"),
+                command.common);
+  }
+  InstallSignalHandlers();
+  auto opened = OpenReplica(command.common);
+  if (!opened.ok()) {
+    return Fail(opened.status(), command.common);
+  }
+  Progress progress(isatty(STDERR_FILENO) != 0 && !command.common.json);
+  Damage damage;
+  Restorer restorer(*opened->replica, *options, progress);
+  auto report = restorer.Run(&damage);
+  progress.Done();
+  if (!report.ok()) {
+    return Fail(report.status(), command.common, &damage);
+  }
+  if (report->existed) {
+    if (command.common.json) {
+      PrintJson({{"output", command.output}, {"existed", true}});
+    }
+    return 0;
+  }
+  if (command.common.json) {
+    PrintJson(ToJson(command, *report));
+  } else {
+    PrintText(command, *report);
+  }
+  return 0;
+}
+
+}  // namespace sqlite_s3
