@@ -155,9 +155,11 @@ Result<std::string> StatusFunction(const Call& call) {
     return FormatStatusJson(stopped);
   }
   // The capture comes first: whether the hook is displaced shows in what capture found.
-  (void)(*engine)->GetStatus(/*force_capture=*/true);
+  const bool current = (*engine)->GetStatus(/*force_capture=*/true).txid_current;
   CheckHook(call.db);
-  return FormatStatusJson((*engine)->GetStatus(/*force_capture=*/false));
+  EngineStatus status = (*engine)->GetStatus(/*force_capture=*/false);
+  status.txid_current = current;
+  return FormatStatusJson(status);
 }
 
 Result<std::string> StopFunction(const Call& call) {

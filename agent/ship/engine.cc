@@ -220,6 +220,7 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
     merging_ = true;
     outcome = capture_->MakeRoom(*this);
     merging_ = false;
+    (*shared_)->captured_txid = assigned_txid_.load();  // published only now that it is complete
   }
   if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold) {
     outcome = capture_->MakeRoomUnderWriteLock(*this, kWriteLockTimeoutMs);
@@ -428,8 +429,10 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.sqlite_version = sqlite3_libversion();
   s.sqlite_wal_reset_bug = HasWalResetBug(sqlite3_libversion_number());
   if (force_capture && !dead_) {
-    // Best effort: while starting or without room the TXID lags, and `state` says why.
-    (void)AwaitTicket((*shared_)->capture_ticket, (*shared_)->captured_ticket, kStatusWait);
+    // Best effort: while starting or without room the TXID lags, and an application that notes it
+    // must be able to tell.
+    s.txid_current =
+        AwaitTicket((*shared_)->capture_ticket, (*shared_)->captured_ticket, kStatusWait).ok();
   }
   s.state = dead_ ? EngineState::kStopped : state();
   if (shared_) {

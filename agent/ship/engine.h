@@ -54,9 +54,10 @@ struct EngineStatus {
   std::string database;
   std::string replica;  // without credentials
   uint32_t timeline = 0;
-  Txid txid;           // last captured
-  Txid shipped_txid;   // last one that the store has, with an image to restore it from
-  int64_t lag_ms = 0;  // age of the oldest commit not yet acknowledged; 0 = none
+  Txid txid;                  // last captured
+  bool txid_current = false;  // every commit made before a forced GetStatus is in `txid`
+  Txid shipped_txid;          // last one that the store has, with an image to restore it from
+  int64_t lag_ms = 0;         // age of the oldest commit not yet acknowledged; 0 = none
   uint64_t lag_commits = 0;
   uint64_t bytes_shipped = 0;   // since start, all objects
   uint64_t bytes_captured = 0;  // frames read from the WAL, since start
@@ -120,7 +121,8 @@ class Engine {
   virtual Result<Txid> Mark(const std::string& name, std::chrono::milliseconds timeout) = 0;
   // Ships an image of the current state, waits for it.
   virtual Result<Txid> MakeImage(std::chrono::milliseconds timeout) = 0;
-  // `force_capture`: every commit made before the call is in `txid`.
+  // `force_capture`: every commit made before the call is in `txid`, if txid_current says so: not
+  // while the start compares, and not while there is no room.
   virtual EngineStatus GetStatus(bool force_capture) = 0;
   // Flushes within the timeout, then closes everything. Idempotent. kDeadlineExceeded when
   // something was left in the spool; it is shipped at the next start.

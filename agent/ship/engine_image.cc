@@ -58,7 +58,6 @@ void EngineImpl::StartImageLocked() {
   image_->page_size = capture_->page_size();
   image_->page_count = capture_->page_count();
   image_->spill_path = state_dir_.path("image.aside");
-  reported_txid_ = assigned_txid_.load();  // nothing may be merged into this TXID any more
   image_requested_ = false;
   {
     std::lock_guard lock(image_mutex_);
@@ -233,15 +232,9 @@ Status EngineImpl::FinishImage(ImageManifest manifest, const Bytes& hashes) {
   {
     std::lock_guard lock(image_mutex_);
     ++images_;
-    image_txid_ = manifest.txid;
-    image_made_us_ = manifest.created_us;
-    image_bytes_ = 0;
-    for (const ImagePartInfo& part : manifest.parts) {
-      image_bytes_ += part.size_bytes;
-    }
     log_bytes_since_image_ = 0;
-    has_image_ = true;
   }
+  NoteImage(manifest);
   PublishAcknowledged();
   return Status::Ok();
 }

@@ -67,6 +67,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_session.cc
   Status OpenSession();  // store and database are looked at; nothing is written but replica.json
   Status ReconcileSpool(Head* head);
+  void NoteImage(const std::optional<ImageManifest>& image);
   Status Scan();  // compares the database with the replica and decides
   Status ScanPages();
   Status CatchUpScan();
@@ -105,7 +106,10 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status CheckFiles();
 
   // engine_upload.cc
+  void StartUploader();
+  void StopUploader();
   void UploaderMain();
+  void ShowUploads(const Status& status);
   Status UploadFront(const SpoolItem& item);
   Status CheckConflict(const SpoolItem& item, const Bytes& ours);
   void Acknowledge(const SpoolItem& item);
@@ -168,6 +172,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool session_open_ = false;  // OpenSession ran in Init, the worker need not
   bool scanned_ = false;       // so did Scan
   std::atomic<bool> uploader_stop_{false};
+  std::atomic<bool> started_{false};       // the session's scan is through
+  std::atomic<bool> uploads_fail_{false};  // the last try did
 
   // --- guarded by capture_mutex_ ---
   std::timed_mutex capture_mutex_;
@@ -258,7 +264,6 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<uint64_t> bytes_shipped_{0}, bytes_captured_{0}, segments_{0}, images_{0},
       merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
       commit_timeouts_{0};
-  std::atomic<uint64_t> reported_txid_{0};  // told to somebody: never merged into
   std::atomic<uint64_t> assigned_txid_{0};  // of the last captured commit
 };
 

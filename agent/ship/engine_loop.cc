@@ -29,9 +29,12 @@ constexpr int kWriteLockTimeoutMs = 50;
 }  // namespace
 
 void EngineImpl::WorkerMain() {
-  while (!Interrupted() && !flushing_) {
+  while (!Interrupted()) {
     auto locked = state_dir_.TryLock();
     if (!locked.ok() || !*locked) {
+      if (flushing_) {
+        return;  // the one that ships has the commits
+      }
       SetState(EngineState::kStandby, locked.status());
       WaitOrStop(kStandbyPoll);
       continue;
@@ -43,9 +46,12 @@ void EngineImpl::WorkerMain() {
         return;
       case SessionEnd::kRestart:
         break;
-      case SessionEnd::kRetryLater:
-        WaitOrStop(kRetryLater);
+      case SessionEnd::kRetryLater: {
+        // Also while flushing: as long as the one who stops us is willing to wait.
+        std::unique_lock lock(state_mutex_);
+        upload_cv_.wait_for(lock, kRetryLater, [&] { return Interrupted(); });
         break;
+      }
       case SessionEnd::kFenced:
       case SessionEnd::kFailed:
         // The application goes on without us: its hook makes plain checkpoints (MakeRoomInHook).
@@ -95,11 +101,7 @@ EngineImpl::SessionEnd EngineImpl::RunSession() {
   }
   session_open_ = false;
   asked_older_ = asked_fallback_ = false;
-  uploader_stop_ = false;
-  uploader_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "s3-upload");
-    UploaderMain();
-  });
+  StartUploader();
   if (!scanned_) {
     Status scanned = Scan();
     if (!scanned.ok()) {
@@ -107,23 +109,15 @@ EngineImpl::SessionEnd EngineImpl::RunSession() {
     }
   }
   scanned_ = false;
-  if (state() != EngineState::kStoreAway) {
-    SetState(EngineState::kShipping);
-  }
+  started_ = true;
+  ShowUploads(Status::Ok());
   return ShipLoop();
 }
 
 // Ends what a session runs. Frozen bytes stay in the spool.
 void EngineImpl::CloseSession() {
-  uploader_stop_ = true;
-  {
-    std::lock_guard lock(state_mutex_);
-    upload_cv_.notify_all();
-  }
-  shared_->Publish();
-  if (uploader_.joinable()) {
-    uploader_.join();
-  }
+  started_ = false;
+  StopUploader();
   JoinImage();
   std::lock_guard lock(capture_mutex_);
   image_.reset();
@@ -151,6 +145,7 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
         std::lock_guard lock(state_mutex_);
         identity_.fenced = fenced_reason_;
       }
+      SetState(EngineState::kFenced, AbortedError(identity_.fenced));
       // Also after a restart we stay fenced, until told.
       Status saved = state_dir_.SaveIdentity(identity_);
       if (!saved.ok()) {
@@ -365,21 +360,19 @@ Status EngineImpl::CutNow() {
   }
   RETURN_IF_ERROR(spool_->Push(std::move(item), std::move(finished.bytes)));
   std::lock_guard lock(state_mutex_);
-  upload_cv_.notify_one();
+  upload_cv_.notify_all();  // Stop may wait on it too
   return Status::Ok();
 }
 
 // REQUIRES: everything committed when the tickets were read is captured.
 void EngineImpl::ServeTickets(const Tickets& tickets) {
   if ((*shared_)->captured_ticket < tickets.capture) {
-    reported_txid_ = assigned_txid_.load();
     (*shared_)->captured_ticket = tickets.capture;
     shared_->Publish();
   }
   if ((*shared_)->synced_ticket < tickets.sync) {
     std::lock_guard lock(state_mutex_);
     if (pending_syncs_.empty() || pending_syncs_.back().ticket < tickets.sync) {
-      reported_txid_ = assigned_txid_.load();
       pending_syncs_.push_back({tickets.sync, {assigned_txid_}});
     }
   }
@@ -498,15 +491,18 @@ void EngineImpl::OnCapturedCommit(CapturedCommit commit) {
   if (queue_.empty()) {
     queue_since_us_ = last_activity_us_;
   }
-  if (merging_ && !queue_.empty() && assigned_txid_ > reported_txid_ &&
-      !(image_ && image_->txid.value == assigned_txid_)) {
+  // What was published was told to somebody, or an image is made of it: it stays as it is.
+  if (merging_ && !queue_.empty() && assigned_txid_ > (*shared_)->captured_txid) {
     MergeCommits(queue_.back(), std::move(commit));
     ++merged_commits_;
     return;
   }
   queue_.push_back(std::move(commit));
   if (mode_ == CaptureMode::kShip) {
-    (*shared_)->captured_txid = ++assigned_txid_;
+    ++assigned_txid_;
+    if (!merging_) {
+      (*shared_)->captured_txid = assigned_txid_.load();
+    }
   }
 }
 

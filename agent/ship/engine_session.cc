@@ -75,7 +75,7 @@ Status EngineImpl::OpenSession() {
 
   std::optional<WalPosition> resume;
   head_ = Head{};
-  has_image_ = false;
+  std::optional<ImageManifest> newest_image;
   if (!replica_is_new_) {
     identity_.database_id = replica_->document().database_id;
     ASSIGN_OR_RETURN(timelines_, replica_->ListTimelines());
@@ -100,22 +100,27 @@ Status EngineImpl::OpenSession() {
     ASSIGN_OR_RETURN(auto ancestry, Replica::Ancestry(timelines_, timeline_));
     for (const auto& ancestor : ancestry) {
       ASSIGN_OR_RETURN(auto images, replica_->ListImages(ancestor.timeline));
-      for (const ImageManifest& image : images) {
+      for (ImageManifest& image : images) {
         if (!ancestor.last || image.txid <= *ancestor.last) {
-          has_image_ = true;
-          image_txid_ = image.txid;
-          image_made_us_ = image.created_us;
-          image_bytes_ = 0;
-          for (const ImagePartInfo& part : image.parts) {
-            image_bytes_ += part.size_bytes;
-          }
+          newest_image = std::move(image);
         }
       }
     }
   } else {
     timeline_ = {1};
   }
-  ASSIGN_OR_RETURN(spool_, Spool::Open(state_dir_.path("spool")));
+  NoteImage(newest_image);
+  ASSIGN_OR_RETURN(auto spool, Spool::Open(state_dir_.path("spool")));
+  {
+    std::lock_guard lock(capture_mutex_);  // GetStatus looks at it
+    spool_ = std::move(spool);
+  }
+  {
+    // Who waits asks again: the TXIDs of an earlier session that never left may be given anew.
+    std::lock_guard lock(state_mutex_);
+    pending_syncs_.clear();
+    lag_.clear();
+  }
   acked_txid_ = head_.txid.value;
   if (ours_) {
     RETURN_IF_ERROR(ReconcileSpool(&head_));
@@ -170,10 +175,25 @@ Status EngineImpl::OpenSession() {
   return Status::Ok();
 }
 
+void EngineImpl::NoteImage(const std::optional<ImageManifest>& image) {
+  std::lock_guard lock(image_mutex_);
+  has_image_ = image.has_value();
+  image_txid_ = {};
+  if (!image) {
+    return;
+  }
+  image_txid_ = image->txid;
+  image_made_us_ = image->created_us;
+  image_bytes_ = 0;
+  for (const ImagePartInfo& part : image->parts) {
+    image_bytes_ += part.size_bytes;
+  }
+}
+
 // What a former process of ours froze but did not see answered. Segments that go on from the head
 // are kept and become the head; what the store has already, or what fits nothing, goes.
 Status EngineImpl::ReconcileSpool(Head* head) {
-  std::unique_ptr<Spool> old = std::move(spool_);
+  Spool* old = spool_.get();
   bool fits = true;
   size_t keep = 0;
   size_t seen = 0;
@@ -226,7 +246,6 @@ Status EngineImpl::ReconcileSpool(Head* head) {
     Log(LogLevel::kInfo,
         fmt::format("{} objects of an earlier run are still to be shipped", keep - drop_front));
   }
-  spool_ = std::move(old);
   return Status::Ok();
 }
 

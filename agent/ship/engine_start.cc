@@ -77,7 +77,6 @@ Status EngineImpl::ActOnStart(StartAction action) {
   scan_.reset();
   segment_since_us_ = Monotonic();
   assigned_txid_ = encoder_->state().txid.value;
-  reported_txid_ = assigned_txid_.load();
   (*shared_)->captured_txid = assigned_txid_.load();
   (*shared_)->shipped_txid = has_image_ ? acked_txid_.load() : 0;
   if (action == StartAction::kOrigin || action == StartAction::kResync) {
@@ -175,8 +174,15 @@ Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supers
   line.supersedes_parent = supersedes;
   line.writer = identity_.writer;
   line.created_us = Now();
-  // What was frozen for the old line after `parent` is not part of the new one.
+  // What was frozen for the old line after `parent` is not part of the new one; nor may an answer
+  // that is still on its way be taken for one about the new line's objects.
+  const bool uploading = uploader_.joinable();
+  StopUploader();
   RETURN_IF_ERROR(spool_->Clear());
+  // Our name is known here before the line exists there: after a crash in between it is still ours,
+  // and not begun a second time.
+  identity_.timeline = timeline_;
+  RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
   auto put = patient_store_->PutIfAbsent(keys::TimelineFile(line.timeline),
                                          AsBytes(FormatTimelineDocument(line)));
   if (!put.ok()) {
@@ -194,8 +200,12 @@ Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supers
   (*shared_)->timeline = timeline_.value;
   acked_txid_ = head_.txid.value;
   // Images after the parent's TXID are of the abandoned line.
-  if (image_txid_ > parent) {
-    has_image_ = false;
+  {
+    std::lock_guard lock(image_mutex_);
+    has_image_ = has_image_ && image_txid_ <= parent;
+  }
+  if (uploading) {
+    StartUploader();
   }
   return Status::Ok();
 }

@@ -18,6 +18,43 @@ constexpr int64_t kPauseMicros = int64_t{15} * 60 * 1'000'000;
 
 }  // namespace
 
+void EngineImpl::StartUploader() {
+  uploader_stop_ = false;
+  uploads_fail_ = false;
+  uploader_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "s3-upload");
+    UploaderMain();
+  });
+}
+
+void EngineImpl::StopUploader() {
+  uploader_stop_ = true;
+  {
+    std::lock_guard lock(state_mutex_);
+    upload_cv_.notify_all();
+  }
+  shared_->Publish();
+  if (uploader_.joinable()) {
+    uploader_.join();
+  }
+}
+
+// The state follows the uploads only once the start is through: until then TXIDs are not known.
+void EngineImpl::ShowUploads(const Status& status) {
+  if (!status.ok() && !started_) {
+    std::lock_guard lock(state_mutex_);
+    last_error_ = status.ToString();
+  }
+  bool fail = false;
+  do {
+    fail = uploads_fail_;
+    if (!started_ || fenced_) {
+      return;
+    }
+    SetState(fail ? EngineState::kStoreAway : EngineState::kShipping, fail ? status : Status::Ok());
+  } while (fail != uploads_fail_);  // the uploader and the end of the scan may both be here
+}
+
 void EngineImpl::UploaderMain() {
   auto backoff = kFirstBackoff;
   while (!uploader_stop_) {
@@ -33,8 +70,8 @@ void EngineImpl::UploaderMain() {
     Status status = UploadFront(*item);
     if (status.ok()) {
       backoff = kFirstBackoff;
-      if (state() == EngineState::kStoreAway) {
-        SetState(EngineState::kShipping);
+      if (uploads_fail_.exchange(false)) {
+        ShowUploads(Status::Ok());
       }
       continue;
     }
@@ -44,12 +81,15 @@ void EngineImpl::UploaderMain() {
         fenced_reason_ = status.message();
       }
       fenced_ = true;
-      SetState(EngineState::kFenced, status);
+      if (started_) {
+        SetState(EngineState::kFenced, status);
+      }
       shared_->Ring();
       return;
     }
     // Whatever it is (away, full, read-only, credentials): the bytes wait here until it is mended.
-    SetState(EngineState::kStoreAway, status.WithContext("upload of " + item->key));
+    uploads_fail_ = true;
+    ShowUploads(status.WithContext("upload of " + item->key));
     std::unique_lock lock(state_mutex_);
     upload_cv_.wait_for(lock, backoff, [&] { return uploader_stop_.load(); });
     backoff = std::min(backoff * 2, kMaxBackoff);
@@ -126,7 +166,7 @@ void EngineImpl::Acknowledge(const SpoolItem& item) {
   PublishAcknowledged();
   // The next segment may be cut: with waiters or a short interval the worker is asleep for it. A
   // database at rest is left alone.
-  if ((*shared_)->captured_txid > item.last.value) {
+  if ((*shared_)->captured_txid > item.last.value || flushing_) {
     shared_->Ring();
   }
 }
@@ -135,6 +175,7 @@ void EngineImpl::Acknowledge(const SpoolItem& item) {
 // shipped and nobody who waits for durability is told so.
 void EngineImpl::PublishAcknowledged() {
   if (!has_image_) {
+    shared_->Publish();  // the image waits for its own TXID
     return;
   }
   {

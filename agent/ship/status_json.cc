@@ -31,6 +31,7 @@ std::string FormatStatusJson(const EngineStatus& s) {
       {"replica", s.replica},
       {"timeline", s.timeline},
       {"txid", FormatTxid(s.txid)},
+      {"txid_current", s.txid_current},
       {"shipped_txid", FormatTxid(s.shipped_txid)},
       {"lag_ms", s.lag_ms},
       {"lag_commits", s.lag_commits},

@@ -120,13 +120,15 @@ void ShippedDatabase::Abandon() {
   engine_.reset();
 }
 
-Txid ShippedDatabase::Now() { return engine_->GetStatus(true).txid; }
+Txid ShippedDatabase::Now() {
+  EngineStatus status = engine_->GetStatus(true);
+  while (!status.txid_current) {
+    status = engine_->GetStatus(true);
+  }
+  return status.txid;
+}
 
 Txid ShippedDatabase::Note() {
-  // While starting, the TXID is not known yet: a sync waits for that.
-  if (engine_->GetStatus(false).state == EngineState::kStarting) {
-    Sync();
-  }
   Txid txid = Now();
   noted_[txid] = Serialize();
   return txid;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <iostream>
 #include <stdexcept>
 
 #include "tests/support/replayer.h"
@@ -14,6 +16,14 @@ constexpr auto kPatience = std::chrono::milliseconds(60'000);
 template <typename T, size_t N>
 T Pick(std::mt19937_64& random, const T (&from)[N]) {
   return from[random() % N];
+}
+
+// What a single history does is told when it is asked for by its seed.
+void Trace(const std::string& what) {
+  static const bool tracing = std::getenv("SQLITE_S3_SEED") != nullptr;
+  if (tracing) {
+    std::cerr << what << "\n";
+  }
 }
 
 }  // namespace
@@ -71,10 +81,12 @@ void RandomHistory::Run() {
 }
 
 void RandomHistory::Note() {
-  while (db_->engine().GetStatus(false).state == EngineState::kStarting) {
-    std::this_thread::yield();
+  if (away_ && !settled_) {
+    return;  // a start that needs the store waits for it: no TXID is known before
   }
-  db_->Note();
+  const Txid txid = db_->Note();
+  settled_ = true;
+  Trace("  = " + std::to_string(txid.value));
 }
 
 void RandomHistory::Check() {
@@ -103,10 +115,12 @@ void RandomHistory::Restart() {
   const bool clean = !away_ && OneIn(2);
   if (clean) {
     JoinImage();
+    Trace("stop");
     db_->Stop();
   } else {
     // Killed before its first image was complete, the replica has no restore point before the next.
     image_was_lost_ = image_was_lost_ || !db_->engine().GetStatus(false).image_txid;
+    Trace("abandon");
     db_->Abandon();
     JoinImage();
   }
@@ -115,6 +129,7 @@ void RandomHistory::Restart() {
   }
   if (OneIn(3)) {
     other_.Close();
+    Trace("close");
     db_->CloseApp();  // the last close checkpoints and removes the WAL
     if (OneIn(2)) {
       Act();
@@ -122,6 +137,8 @@ void RandomHistory::Restart() {
   }
   away_ = false;
   db_->faults().Heal();
+  settled_ = false;
+  Trace("start");
   db_->Start();
   if (OneIn(2)) {
     Note();
@@ -139,6 +156,7 @@ void RandomHistory::CutOff() {
     db_->faults().FailCall(StoreOp::kPutIfAbsent, 1 + static_cast<int>(Below(3)),
                            StatusCode::kUnavailable, when);
   } else {
+    Trace("store away");
     db_->faults().FailEverything(StatusCode::kUnavailable, when);
     away_ = true;
   }
@@ -147,6 +165,7 @@ void RandomHistory::CutOff() {
 void RandomHistory::RequestImage() {
   JoinImage();
   if (!away_) {
+    Trace("image");
     // In the middle of what comes next; whether it comes to an end before a restart is chance.
     image_ = std::thread([engine = db_->engine_handle()] { (void)engine->MakeImage(kPatience); });
   }
@@ -165,6 +184,7 @@ void RandomHistory::JoinImage() {
 // --- the application -----------------------------------------------------------------------------
 
 void RandomHistory::Must(Connection& c, const std::string& sql) {
+  Trace(sql);
   Status status = c.Exec(sql.c_str());
   if (!status.ok()) {
     throw std::runtime_error("the application saw an error: " + status.ToString());
@@ -362,6 +382,7 @@ void RandomHistory::Compact() {
 
 void RandomHistory::Checkpoint(Connection& c) {
   // While we are attached RESTART and TRUNCATE may be busy; they must not be anything else.
+  Trace("checkpoint");
   sqlite3_busy_timeout(c.get(), 1);
   const int rc =
       sqlite3_wal_checkpoint_v2(c.get(), "main", static_cast<int>(Below(4)), nullptr, nullptr);
@@ -377,6 +398,7 @@ void RandomHistory::WriteBlobDirectly() {
   Must(c, "create table if not exists d(id integer primary key, b)");
   Must(c, "insert or replace into d values(7, zeroblob(" +
               std::to_string(db_->options().page_size) + "))");
+  Trace("blob");
   sqlite3_blob* blob = nullptr;
   if (sqlite3_blob_open(c.get(), "main", "d", "b", 7, 1, &blob) != SQLITE_OK) {
     throw std::runtime_error("blob_open");
@@ -390,6 +412,7 @@ void RandomHistory::WriteBlobDirectly() {
 }
 
 void RandomHistory::BackUpInto() {
+  Trace("backup into it");
   sqlite3* raw = nullptr;
   sqlite3_open(":memory:", &raw);
   const std::string sql =
@@ -411,6 +434,7 @@ void RandomHistory::BackUpInto() {
 }
 
 void RandomHistory::ReturnEarly() {
+  Trace("returning");
   sqlite3_stmt* statement = nullptr;
   const std::string sql = "insert into t1(a) values(1),(2),(3) returning id";
   if (sqlite3_prepare_v2(db_->app().get(), sql.c_str(), -1, &statement, nullptr) != SQLITE_OK ||

@@ -61,7 +61,8 @@ class RandomHistory {
   std::unique_ptr<ShippedDatabase> db_;
   Connection other_;
   std::thread image_;
-  bool away_ = false;  // the store fails
+  bool away_ = false;     // the store fails
+  bool settled_ = false;  // the engine's start is through
   bool image_was_lost_ = false;
   uint32_t indexes_ = 0;
 };

@@ -47,5 +47,27 @@ TEST(RegressionTest, CacheOfPagesCannotStarveCapture) {
   db.CheckHead();
 }
 
+TEST(RegressionTest, StopRightAfterStartStillFlushes) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  db.Start();
+  db.Sync();
+  db.faults().FailAll(StoreOp::kPutIfAbsent, StatusCode::kUnavailable);
+  db.Exec("insert into t values(1)");
+  db.Note();
+  db.Abandon();
+  db.faults().Heal();
+  for (int i = 0; i < 5; ++i) {
+    db.Start();
+    db.Stop();  // fails the test when it says that something was left
+    db.Exec("insert into t values(2)");
+  }
+  db.Start();
+  db.Note();
+  db.Sync();
+  db.CheckNoted();
+  db.CheckHead();
+}
+
 }  // namespace
 }  // namespace sqlite_s3
