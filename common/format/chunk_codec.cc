@@ -1,16 +1,33 @@
 // Chunks of page data: a varint length, then a zstd frame whose prefix is the bases.
+#include "common/format/delta_frame.h"
 #include "common/format/segment.h"
 #include "common/format/segment_rules.h"
 #include "common/format/zstd_codec.h"
 
 namespace sqlite_s3 {
+namespace {
+
+// Our own frames have the predefined entropy tables only: measured, with more sequences than this
+// libzstd's are smaller, for they bring tables of their own. Higher levels also find more matches,
+// so there only the smallest of changes are ours.
+DeltaFrameWriter::Limits DeltaLimits(int level, size_t bytes) {
+  constexpr int kLastFastLevel = 4;
+  if (level > kLastFastLevel) {
+    return {24, 4};
+  }
+  return {512 + bytes / 128, 32 + bytes / 1024};
+}
+
+}  // namespace
 
 struct ChunkEncoder::Impl {
+  int level;
   ZstdCompressor zstd;
+  DeltaFrameWriter delta;
 };
 
 ChunkEncoder::ChunkEncoder(int level)
-    : impl_(new Impl{ZstdCompressor(level, /*checksum=*/false)}) {}
+    : impl_(new Impl{level, ZstdCompressor(level, /*checksum=*/false), {}}) {}
 ChunkEncoder::~ChunkEncoder() = default;
 
 Status ChunkEncoder::Append(ByteSpan pages, ByteSpan bases, Bytes& out) {
@@ -18,7 +35,13 @@ Status ChunkEncoder::Append(ByteSpan pages, ByteSpan bases, Bytes& out) {
     return InvalidArgumentError("a chunk takes 1.." + std::to_string(kChunkBytes) +
                                 " bytes of pages and no more of bases");
   }
-  ASSIGN_OR_RETURN(ByteSpan frame, impl_->zstd.Compress(pages, bases));
+  auto delta = impl_->delta.Write(pages, bases, DeltaLimits(impl_->level, pages.size()));
+  ByteSpan frame;
+  if (delta) {
+    frame = *delta;
+  } else {
+    ASSIGN_OR_RETURN(frame, impl_->zstd.Compress(pages, bases));
+  }
   ByteWriter writer(out);
   writer.Varint(frame.size());
   writer.Raw(frame);
