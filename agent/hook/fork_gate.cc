@@ -42,7 +42,7 @@ void ForkGate::OpenInChild() {
   // Threads that waited here do not exist in the child, but the condition variable and the mutex
   // remember them. The old state is left alone for good: destroying it would wait for them.
   state_->mutex.unlock();
-  (void)state_.release();
+  spare_->before_fork = std::move(state_);
   state_ = std::move(spare_);
 }
 

@@ -34,6 +34,7 @@ class ForkGate {
     std::mutex mutex;
     std::condition_variable none_left;
     int operations = 0;
+    std::unique_ptr<State> before_fork;  // the parent's, never used again
   };
   std::unique_ptr<State> state_ = std::make_unique<State>();
   std::unique_ptr<State> spare_;  // the child's, made in time: fork handlers must not allocate

@@ -23,6 +23,13 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
+#if defined(__SANITIZE_THREAD__)
+// Children start engines, hence threads; ThreadSanitizer has to be told that this is meant.
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
+  return "die_after_fork=0";
+}
+#endif
+
 namespace sqlite_s3 {
 namespace {
 
@@ -324,7 +331,7 @@ TEST_F(HookProcessTest, AProcessThatExitsWithoutClosingHasFlushed) {
   pid_t child = fork();
   if (child == 0) {
     alarm(60);
-    App* own = new App(path);
+    static App* own = new App(path);  // exit() does not destroy it
     sqlite_s3_handle* mine = nullptr;
     int rc = sqlite_s3_open_connection(own->db(), url.c_str(), "interval=1h", &mine);
     own->Do("INSERT INTO t VALUES('never closed')");
