@@ -33,14 +33,13 @@ Result<OpenedReplica> OpenReplica(const CommonOptions& options) {
   address.read_only = true;  // a restore cannot harm a replica
   ASSIGN_OR_RETURN(std::shared_ptr<ObjectStore> store, OpenStore(address));
   OpenedReplica opened;
-  opened.store =
-      std::make_shared<RetryingStore>(store, kPatience, [](std::chrono::milliseconds d) {
-        timespec ts{};
-        ts.tv_sec = static_cast<std::time_t>(d.count() / 1000);
-        ts.tv_nsec = static_cast<long>(d.count() % 1000 * 1'000'000);
-        nanosleep(&ts, nullptr);
-        return true;
-      });
+  opened.store = std::make_shared<RetryingStore>(store, kPatience, [](std::chrono::milliseconds d) {
+    timespec ts{};
+    ts.tv_sec = static_cast<std::time_t>(d.count() / 1000);
+    ts.tv_nsec = static_cast<long>(d.count() % 1000 * 1'000'000);
+    nanosleep(&ts, nullptr);
+    return true;
+  });
   opened.replica = std::make_unique<Replica>(*opened.store);
   opened.replica->set_parallelism(options.parallel > 0 ? options.parallel : 4);
   opened.replica->set_keep_bytes(uint64_t{256} << 20);
@@ -82,10 +81,10 @@ int Fail(const Status& status, const CommonOptions& options, const Damage* damag
     message.resize(at);
   }
   if (!options.json) {
-    std::fputs(fmt::format("sqlite-s3-restore: {}{}{}\n", message, hint.empty() ? "" : ", hint: ",
-                           hint)
-                   .c_str(),
-               stderr);
+    std::fputs(
+        fmt::format("sqlite-s3-restore: {}{}{}\n", message, hint.empty() ? "" : ", hint: ", hint)
+            .c_str(),
+        stderr);
     return code;
   }
   nlohmann::ordered_json error = {

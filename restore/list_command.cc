@@ -58,8 +58,7 @@ Result<Bound> ParseBound(const std::string& text, Replica& replica) {
   if (text.empty()) {
     return bound;
   }
-  ASSIGN_OR_RETURN(RestoreTarget target,
-                   ParseRestoreTarget(text, Clock::Real().WallMicros()));
+  ASSIGN_OR_RETURN(RestoreTarget target, ParseRestoreTarget(text, Clock::Real().WallMicros()));
   if (auto* txid = std::get_if<Txid>(&target)) {
     bound.txid = *txid;
   } else if (auto* time = std::get_if<TargetTime>(&target)) {
@@ -238,8 +237,7 @@ int RunInfo(const CommonOptions& options) {
           fmt::print("{:18} {}\n", "timeline", line.dump());
         }
       } else if (key != "problems") {
-        fmt::print("{:18} {}\n", key,
-                   value.is_string() ? value.get<std::string>() : value.dump());
+        fmt::print("{:18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
       }
     }
     for (const std::string& problem : history->problems) {

@@ -1,12 +1,12 @@
 // sqlite-s3-restore: the command line. Everything else is in the subcommands' files.
 
 #include <fmt/format.h>
-#include <sqlite3.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 
+#include "common/sqlite/sqlite_api.h"
 #include "restore/command.h"
 
 namespace sqlite_s3 {
@@ -25,9 +25,9 @@ int Run(int argc, char** argv) {
       "latest, a time (RFC 3339, or 'YYYY-MM-DD HH:MM:SS' local), '10 minutes ago', txid:HEX, "
       "mark:NAME";
   CLI::App app("Restores a SQLite database to any commit of its replica.", "sqlite-s3-restore");
-  app.set_version_flag("--version", std::string("sqlite-s3-restore " SQLITE_S3_VERSION_TEXT
-                                                ", SQLite ") +
-                                        sqlite3_libversion());
+  app.set_version_flag(
+      "--version",
+      std::string("sqlite-s3-restore " SQLITE_S3_VERSION_TEXT ", SQLite ") + sqlite3_libversion());
   app.footer(
       "Exit codes: 0 done, 2 usage, 3 not found, 4 refused, 5 corruption, 6 an object is missing, "
       "7 store unavailable, 8 permission, 9 disk full, 70 internal.\n"

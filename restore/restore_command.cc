@@ -85,20 +85,20 @@ void PrintText(const RestoreCommand& c, const RestoreReport& r) {
                                 FormatTimeLocal(p.next_time_us))
                   : "it is the last commit of the replica");
   if (c.dry_run) {
-    say(fmt::format("would fetch {} objects, {:.1f} MB: image {} and {} commits; {:.1f} MB database",
-                    p.fetch_objects, static_cast<double>(p.fetch_bytes) / 1e6,
-                    FormatTxid(p.image.txid), p.commit_count,
-                    static_cast<double>(p.page_count) * p.page_size / 1e6));
+    say(fmt::format(
+        "would fetch {} objects, {:.1f} MB: image {} and {} commits; {:.1f} MB database",
+        p.fetch_objects, static_cast<double>(p.fetch_bytes) / 1e6, FormatTxid(p.image.txid),
+        p.commit_count, static_cast<double>(p.page_count) * p.page_size / 1e6));
     return;
   }
   say(fmt::format("image {} and {} commits, {:.1f} MB fetched; {} pages, {:.1f} MB",
                   FormatTxid(p.image.txid), r.commits_applied,
                   static_cast<double>(r.bytes_fetched) / 1e6, p.page_count,
                   static_cast<double>(p.page_count) * p.page_size / 1e6));
-  say(fmt::format("checksum equal: {:016x}; plan {:.2f} s, image {:.2f} s, log {:.2f} s, verify "
+  say(
+      fmt::format("checksum equal: {:016x}; plan {:.2f} s, image {:.2f} s, log {:.2f} s, verify "
                   "{:.2f} s",
-                  p.db_checksum, r.plan_seconds, r.image_seconds, r.log_seconds,
-                  r.verify_seconds));
+                  p.db_checksum, r.plan_seconds, r.image_seconds, r.log_seconds, r.verify_seconds));
 }
 
 }  // namespace

@@ -25,7 +25,7 @@
 namespace sqlite_s3 {
 namespace {
 
-constexpr uint64_t kAheadBytes = uint64_t{64} << 20;   // segments fetched before they are needed
+constexpr uint64_t kAheadBytes = uint64_t{64} << 20;  // segments fetched before they are needed
 constexpr uint64_t kSpaceMargin = uint64_t{1} << 20;
 constexpr uint64_t kProofBlock = uint64_t{4} << 20;
 constexpr uint64_t kMaxDirtyBytes = uint64_t{128} << 20;  // between two checkpoints
@@ -65,8 +65,7 @@ Result<RestoreReport> Restorer::Run(Damage* damage) {
   }
   PlanOptions plan_options{options_.timeline, std::nullopt};
   for (;;) {
-    ASSIGN_OR_RETURN(report_.plan,
-                     PlanRestore(replica_, options_.target, plan_options, damage));
+    ASSIGN_OR_RETURN(report_.plan, PlanRestore(replica_, options_.target, plan_options, damage));
     report_.plan_seconds += Seconds(clock);
     RETURN_IF_ERROR(CheckSpace(report_.plan));
     if (options_.dry_run) {
@@ -111,9 +110,8 @@ Result<RestoreReport> Restorer::Run(Damage* damage) {
 
 Result<RestoreReport> Restorer::CheckOnly(Txid image, Damage* damage) {
   // "Before the next TXID" makes it the newest image that may be used.
-  ASSIGN_OR_RETURN(report_.plan,
-                   PlanRestore(replica_, options_.target,
-                               PlanOptions{options_.timeline, image.Next()}, damage));
+  ASSIGN_OR_RETURN(report_.plan, PlanRestore(replica_, options_.target,
+                                             PlanOptions{options_.timeline, image.Next()}, damage));
   RETURN_IF_ERROR(CheckSpace(report_.plan));
   RETURN_IF_ERROR(OpenTemporary());
   RETURN_IF_ERROR(LoadImage(report_.plan));
@@ -217,8 +215,8 @@ Status Restorer::LoadImage(const RestorePlan& plan) {
   image_seen_.assign(size_t{image.page_count} + 1, false);
   image_pages_ = 0;
   image_checksum_ = 0;
-  RETURN_IF_ERROR(TruncateFile(pages_->file(), uint64_t{image.page_count} * plan.page_size,
-                               temporary_));
+  RETURN_IF_ERROR(
+      TruncateFile(pages_->file(), uint64_t{image.page_count} * plan.page_size, temporary_));
   uint64_t total = 0;
   for (const ImagePartInfo& part : image.parts) {
     total += part.size_bytes;
@@ -310,9 +308,8 @@ Status Restorer::ReplayLog(const RestorePlan& plan) {
     };
   }
   Applier applier(replica_, *pages_, plan.page_size, std::move(sink));
-  const int threads = options_.parallel > 0
-                          ? options_.parallel
-                          : static_cast<int>(std::thread::hardware_concurrency());
+  const int threads = options_.parallel > 0 ? options_.parallel
+                                            : static_cast<int>(std::thread::hardware_concurrency());
   OrderedFetch<Segment> fetch(std::max(threads, 2), kAheadBytes);
   for (const SegmentSummary& summary : plan.segments) {
     fetch.Push([this, &summary] { return replica_.ReadSegment(summary); }, summary.size_bytes);
@@ -374,8 +371,9 @@ Status Restorer::Prove(const RestorePlan& plan) {
   };
   RETURN_IF_ERROR(InParallel((size + kProofBlock - 1) / kProofBlock, prove_block));
   if (sum != plan.db_checksum) {
-    return CorruptionError(fmt::format("the restored file has checksum {:016x}, TXID {} has {:016x}",
-                                       sum.load(), FormatTxid(plan.txid), plan.db_checksum));
+    return CorruptionError(
+        fmt::format("the restored file has checksum {:016x}, TXID {} has {:016x}", sum.load(),
+                    FormatTxid(plan.txid), plan.db_checksum));
   }
   return Status::Ok();
 }
@@ -409,7 +407,8 @@ Status Restorer::Publish() {
   if (options_.output == "-") {
     return CopyToStdout(size);
   }
-  // Content first, name second: after a power loss the final name leads to all of it or is not there.
+  // Content first, name second: after a power loss the final name leads to all of it or is not
+  // there.
   RETURN_IF_ERROR(SyncFile(pages_->file(), temporary_));
   RETURN_IF_ERROR(MoveAside());
   // NOREPLACE: whoever made the target meanwhile keeps it.

@@ -18,7 +18,7 @@ enum class RestoreVia { kPages, kCheckpoint };
 enum class VerifyLevel { kNone, kQuick, kFull };
 
 struct RestoreOptions {
-  std::string output;       // path, or "-" for standard output
+  std::string output;  // path, or "-" for standard output
   RestoreTarget target = TargetLatest{};
   std::optional<TimelineId> timeline;
   RestoreVia via = RestoreVia::kPages;
@@ -46,8 +46,8 @@ class Restorer {
   Restorer(Replica& replica, const RestoreOptions& options, Progress& progress);
   ~Restorer();
   // Errors: as PlanRestore's, then kFailedPrecondition (target or its -wal, -shm, -journal exists),
-  // kResourceExhausted (disk space, --max-size), kCorruption (the proof failed). After an error nothing
-  // is under the final name that was not there before.
+  // kResourceExhausted (disk space, --max-size), kCorruption (the proof failed). After an error
+  // nothing is under the final name that was not there before.
   Result<RestoreReport> Run(Damage* damage);
   // Fetches, replays and proves, from exactly the image of `image`, and publishes nothing.
   Result<RestoreReport> CheckOnly(Txid image, Damage* damage);

@@ -12,9 +12,9 @@ bool IsDamage(const Status& status) {
 
 }  // namespace
 
-// Each image is the start of a restore to the TXID of the next one (the last: to the target), done as
-// a dry run to a file that is never published: then every commit was replayed once, and every image
-// compared with what the log before it leads to.
+// Each image is the start of a restore to the TXID of the next one (the last: to the target), done
+// as a dry run to a file that is never published: then every commit was replayed once, and every
+// image compared with what the log before it leads to.
 Result<VerifyReport> VerifyReplica(Replica& replica, const RestoreTarget& target,
                                    std::optional<TimelineId> timeline, int parallel,
                                    Progress& progress) {
@@ -68,8 +68,8 @@ Result<VerifyReport> VerifyReplica(Replica& replica, const RestoreTarget& target
     if (!IsDamage(checked.status())) {
       return checked.status();
     }
-    report.findings.push_back({checked.status().message(),
-                               here.missing || checked.code() == StatusCode::kNotFound});
+    report.findings.push_back(
+        {checked.status().message(), here.missing || checked.code() == StatusCode::kNotFound});
   }
   return report;
 }

@@ -20,10 +20,11 @@ struct VerifyReport {
   uint64_t images = 0;   // sound
   uint64_t commits = 0;  // replayed to their checksum
   uint64_t bytes = 0;
-  Txid first, last;      // restorable without a hole, from the oldest sound image on
+  Txid first, last;  // restorable without a hole, from the oldest sound image on
 };
 
-// Errors only when nothing could be looked at (store away, no such target); damage is in the report.
+// Errors only when nothing could be looked at (store away, no such target); damage is in the
+// report.
 Result<VerifyReport> VerifyReplica(Replica& replica, const RestoreTarget& target,
                                    std::optional<TimelineId> timeline, int parallel,
                                    Progress& progress);
