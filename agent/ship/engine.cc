@@ -174,6 +174,9 @@ void EngineImpl::OnCommit(uint32_t frames) {
   } else if (frames >= room_retry_at_) {
     MakeRoomInHook(frames);
   }
+  if (config_.options.when_full == WhenFull::kBlock && (*shared_)->full != 0) {
+    WaitForRoom();
+  }
   if (config_.options.durability == CommitDurability::kCommit) {
     WaitForCommit();
   } else {
@@ -235,6 +238,19 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
 
 // With the spool full, what happens is what when_full says, not merging.
 bool EngineImpl::MayMerge() const { return mode_ == CaptureMode::kShip && !spool_full_; }
+
+// The commit stands already; the next one of this thread is held back.
+void EngineImpl::WaitForRoom() {
+  const int64_t deadline = Monotonic() + config_.options.commit_timeout.count() * 1000;
+  for (;;) {
+    const uint32_t seen = (*shared_)->news;
+    const int64_t left = deadline - Monotonic();
+    if ((*shared_)->full == 0 || left <= 0 || !WhyNotFor(StateOfShipper()).ok()) {
+      return;
+    }
+    shared_->WaitForNews(seen, std::chrono::microseconds(std::min<int64_t>(left, 250'000)));
+  }
+}
 
 void EngineImpl::WaitForCommit() {
   Status status = AwaitTicket((*shared_)->sync_ticket, (*shared_)->synced_ticket,

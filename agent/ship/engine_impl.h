@@ -77,6 +77,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Result<bool> VerifyTail();
   Result<std::vector<PageNumber>> DifferingPages();
   Status StartResync();
+  Status KeepToldTxids();
   Status StartTimeline(Txid parent, TimelineReason reason, bool supersedes);
   Status PushPart(const PartRef& ref, Bytes bytes);
   void MakeEncoder();
@@ -120,6 +121,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void MaybeStartImage();
   void StartImageLocked();
   void ImageMain();
+  Status SetAsideCutOff();
   Status CopyImage();
   Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);
   Status PutImageObject(const std::string& key, ByteSpan bytes);
@@ -139,6 +141,7 @@ class EngineImpl final : public Engine, private CaptureSink {
 
   // engine_api.cc
   void MakeRoomInHook(uint32_t frames);
+  void WaitForRoom();
   void WaitForCommit();
   void StopThreads(bool flush, std::chrono::milliseconds timeout);
   void StartThreads();
@@ -211,12 +214,14 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint32_t worker_room_retry_at_ = 0;  // frames
   uint32_t worker_room_done_at_ = 0;
   bool last_capture_ok_ = true;
+  bool big_waits_ = false;  // a commit too big for what is left of the spool
   int64_t nap_us_ = 2000, nap_since_us_ = 0;
   uint64_t nap_frames_ = 0;  // frames_total at nap_since_us_
   std::vector<CapturedCommit> encode_batch_;
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
   uint64_t encoded_commits_ = 0;
+  uint64_t told_txid_ = 0;                 // of this line, by an earlier session; 0: none
   bool table_valid_ = false;               // hashes_ is the head's
   std::vector<uint64_t> fallback_hashes_;  // else: what the head surely has, 0 where unsure
   bool asked_older_ = false, asked_fallback_ = false;

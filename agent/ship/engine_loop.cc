@@ -168,6 +168,9 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
       status = CutIfDue(&full);
     }
     if (status.ok()) {
+      status = SetAsideCutOff();
+    }
+    if (status.ok()) {
       status = MakeRoomIfDue();
     }
     if (status.ok() && !more) {
@@ -205,7 +208,9 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
       Sleep(seen);
     }
   }
-  // Stopped in the middle: what is encoded goes to the spool and out at the next start.
+  // Stopped in the middle: what is encoded goes to the spool and out at the next start. TXIDs of
+  // what is captured may have been told: its memory's worth may pass the spool's bound.
+  spool_full_ = false;
   if (!gap_ && EncodeQueue(SIZE_MAX).ok() && !encoder_->empty()) {
     (void)CutNow();
   }
@@ -239,7 +244,13 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
     // A recovery going on, or a lock held by one: nothing is lost by looking again later.
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
   }
+  big_waits_ = false;
   if (*outcome == CaptureOutcome::kBigCommit) {
+    const uint64_t bytes = uint64_t{capture_->big().pages.size()} * capture_->page_size();
+    if (spool_->bytes() > 0 && spool_->bytes() + bytes > config_.options.spool_bytes) {
+      big_waits_ = spool_full_ = true;
+      return Status::Ok();
+    }
     return EncodeBig();  // keeps the lock: its pages are read again from the WAL
   }
   *caught_up = *outcome == CaptureOutcome::kCaughtUp;
@@ -282,6 +293,9 @@ Status EngineImpl::EncodeQueue(size_t max_commits) {
 // REQUIRES: capture_mutex_, capture_->big() is next.
 Status EngineImpl::EncodeBig() {
   const BigCommit& big = capture_->big();
+  if (big.page_count < big.page_count_before) {
+    OnShrink(big.page_count_before, big.page_count);  // an image may have begun since it was found
+  }
   while (!queue_.empty()) {  // what came before it
     if (encoder_->empty()) {
       segment_since_us_ = queue_since_us_;
@@ -340,7 +354,11 @@ CutInputs EngineImpl::CutState() {
 
 Status EngineImpl::CutIfDue(bool* full) {
   CutDecision decision = DecideCut(CutState(), config_.options);
-  *full = spool_full_ = decision == CutDecision::kFull;
+  *full = decision == CutDecision::kFull || big_waits_;
+  if (spool_full_.exchange(*full) != *full) {
+    (*shared_)->full = *full ? 1 : 0;
+    shared_->Publish();  // commits may be held until there is room
+  }
   return decision == CutDecision::kCut ? CutNow() : Status::Ok();
 }
 
@@ -531,6 +549,7 @@ void EngineImpl::SetAside(PageNumber page, PagePtr previous) {
 void EngineImpl::OnShrink(uint32_t before, uint32_t after) {
   if (image_ && image_->page_count > after) {
     image_->hold_pin = true;
+    image_->cut_off_cursor = after + 1;
   }
   if (scan_ && scan_cursor_ > after + 1) {
     const PageNumber end = std::min<PageNumber>(before + 1, scan_cursor_);

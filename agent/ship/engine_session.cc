@@ -10,6 +10,8 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint32_t kScanBatchPages = 64;
+constexpr size_t kOlderSegments = 2000;
+constexpr uint64_t kOlderBytes = 64 << 20;
 constexpr uint64_t kMaxSpooledSegmentBytes = kMaxSegmentBytes;
 
 Result<uint64_t> RandomU64() {
@@ -122,6 +124,8 @@ Status EngineImpl::OpenSession() {
     lag_.clear();
   }
   acked_txid_ = head_.txid.value;
+  spool_full_ = false;
+  (*shared_)->full = 0;
   if (ours_) {
     RETURN_IF_ERROR(ReconcileSpool(&head_));
     resume = head_.wal.frame != 0 ? std::optional(head_.wal) : std::nullopt;
@@ -171,6 +175,11 @@ Status EngineImpl::OpenSession() {
   }
   hasher_.emplace(replica_->document().checksum_key);
   ASSIGN_OR_RETURN(hashes_, PageHashes::Open(state_dir_.path()));
+  // The shared block outlives a killed process: what it told may be more than what it shipped.
+  told_txid_ = ours_ && !replica_is_new_ && (*shared_)->timeline == timeline_.value
+                   ? (*shared_)->captured_txid.load()
+                   : 0;
+  (*shared_)->captured_txid = told_txid_;
   (*shared_)->timeline = timeline_.value;
   return Status::Ok();
 }
@@ -417,6 +426,20 @@ Result<std::optional<Txid>> EngineImpl::FindOlder(uint32_t page_count, uint64_t 
   if (!stored.txid || from > stored.txid) {
     return found;
   }
+  // A disk falls behind by what was not yet synced, not by days: only so much of the log is read
+  // for it. What is older than that ends in a resync.
+  ASSIGN_OR_RETURN(auto log, ListAll(*patient_store_, keys::LogPrefix(timeline_),
+                                     keys::LogSegment(timeline_, from)));
+  uint64_t bytes = 0;
+  for (size_t n = 0; n < log.size(); ++n) {
+    const ObjectInfo& object = log[log.size() - 1 - n];
+    bytes += object.size_bytes;
+    auto key = keys::ParseLogSegment(object.key);
+    if (key && (n + 1 >= kOlderSegments || bytes >= kOlderBytes)) {
+      from = key->first;
+      break;
+    }
+  }
   std::vector<SegmentSummary> good;
   auto chain = replica_->ReadChain(timelines_, timeline_, from, stored.txid, &good);
   const std::vector<SegmentSummary>& segments = chain.ok() ? *chain : good;
@@ -462,20 +485,34 @@ Status EngineImpl::LoadFallbackHashes() {
     Log(LogLevel::kWarning, "every page is shipped again: " + hashes.status().ToString());
     return Status::Ok();
   }
+  auto touch = [&](const CommitRecord& commit) {
+    for (PageNumber page : commit.pages) {
+      if (page <= hashes->size()) {
+        (*hashes)[page - 1] = 0;
+      }
+    }
+    if (commit.page_count < hashes->size()) {
+      hashes->resize(commit.page_count);
+    }
+  };
   if (newest->txid < head_.txid) {
+    // The spool before the store: what leaves the one meanwhile is found in the other.
+    for (const SpoolItem& item : spool_->Items()) {
+      if (!item.is_segment) {
+        continue;
+      }
+      auto bytes = spool_->Read(item);
+      if (bytes.code() == StatusCode::kNotFound) {
+        continue;
+      }
+      RETURN_IF_ERROR(bytes.status());
+      ASSIGN_OR_RETURN(Segment segment, ParseSegmentTable(std::move(bytes).value(), item.key));
+      std::for_each(segment.commits.begin(), segment.commits.end(), touch);
+    }
     ASSIGN_OR_RETURN(auto chain,
                      replica_->ReadChain(timelines_, timeline_, newest->txid.Next(), std::nullopt));
     for (const SegmentSummary& segment : chain) {
-      for (const CommitRecord& commit : segment.commits) {
-        for (PageNumber page : commit.pages) {
-          if (page <= hashes->size()) {
-            (*hashes)[page - 1] = 0;
-          }
-        }
-        if (commit.page_count < hashes->size()) {
-          hashes->resize(commit.page_count);
-        }
-      }
+      std::for_each(segment.commits.begin(), segment.commits.end(), touch);
     }
   }
   fallback_hashes_ = std::move(*hashes);

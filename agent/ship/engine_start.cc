@@ -74,6 +74,9 @@ Status EngineImpl::ActOnStart(StartAction action) {
     default:
       return InternalError("a start action out of place");
   }
+  if (action != StartAction::kOrigin) {
+    RETURN_IF_ERROR(KeepToldTxids());
+  }
   scan_.reset();
   segment_since_us_ = Monotonic();
   assigned_txid_ = encoder_->state().txid.value;
@@ -119,6 +122,30 @@ Status EngineImpl::StartResync() {
   return hashes_->Adopt(std::move(*scan_));
 }
 
+// Commits that were captured and told, and then lost with the process that held them: their TXIDs
+// must not come to mean later commits. They stay restore points, of the state that the start found.
+Status EngineImpl::KeepToldTxids() {
+  constexpr uint64_t kMostLost = 1'000'000;  // else it is not a number that we wrote
+  const uint64_t have = encoder_->state().txid.value;
+  if (told_txid_ <= have || told_txid_ - have > kMostLost) {
+    return Status::Ok();
+  }
+  Log(LogLevel::kWarning,
+      fmt::format("{} commits were lost with the process that had captured them",
+                  told_txid_ - have));
+  SegmentEncoder::StreamedCommit same;
+  same.time_us = Now();
+  same.flags = kCommitResync | kCommitTimeUpperBound;
+  same.page_count = encoder_->state().page_count;
+  same.checksum = encoder_->state().checksum;
+  same.end = capture_->position();
+  while (encoder_->state().txid.value < told_txid_) {
+    RETURN_IF_ERROR(encoder_->AddStreamed(same, false, {}, {}));
+  }
+  last_commit_time_us_ = same.time_us;
+  return Status::Ok();
+}
+
 Result<std::vector<PageNumber>> EngineImpl::DifferingPages() {
   std::vector<PageNumber> pages;
   const uint32_t live = capture_->page_count();
@@ -160,6 +187,17 @@ Result<std::vector<PageNumber>> EngineImpl::DifferingPages() {
 }
 
 Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
+  // One commit larger than the spool goes out piece by piece. Nobody drains the spool during Start.
+  if (uploader_.joinable()) {
+    std::unique_lock lock(state_mutex_);
+    upload_cv_.wait(lock, [&] {
+      return Interrupted() || fenced_ || spool_->bytes() == 0 ||
+             spool_->bytes() + bytes.size() <= config_.options.spool_bytes;
+    });
+    if (Interrupted() || fenced_) {
+      return CancelledError("stopping");
+    }
+  }
   SpoolItem item;
   item.key = keys::Part(timeline_, ref.nonce, ref.number);
   return spool_->Push(std::move(item), std::move(bytes));
@@ -193,6 +231,7 @@ Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supers
                   FormatTimeline(line.timeline), FormatTxid(parent), FormatTimeline(timeline_),
                   supersedes ? "the database is behind the replica" : "fork, as told"));
   timeline_ = line.timeline;
+  told_txid_ = 0;
   ours_ = true;
   ASSIGN_OR_RETURN(timelines_, replica_->ListTimelines());
   ASSIGN_OR_RETURN(head_, replica_->FindHead(timelines_, timeline_));

@@ -81,6 +81,10 @@ void EngineImpl::UploaderMain() {
         fenced_reason_ = status.message();
       }
       fenced_ = true;
+      {
+        std::lock_guard lock(state_mutex_);
+        upload_cv_.notify_all();
+      }
       if (started_) {
         SetState(EngineState::kFenced, status);
       }
@@ -126,6 +130,10 @@ Status EngineImpl::UploadFront(const SpoolItem& item) {
     done.commits = segment.header.commit_count;
   }
   RETURN_IF_ERROR(spool_->Pop());
+  {
+    std::lock_guard lock(state_mutex_);
+    upload_cv_.notify_all();  // a big commit may wait for room
+  }
   bytes_shipped_ += item.size_bytes;
   log_bytes_since_image_ += item.size_bytes;
   if (item.is_segment) {

@@ -20,8 +20,9 @@ struct ImageJob {
   Txid txid;
   uint32_t page_size = 0;
   uint32_t page_count = 0;
-  PageNumber cursor = 1;  // pages below it are copied
-  bool hold_pin = false;  // the database shrank: what was cut off must stay in file and WAL
+  PageNumber cursor = 1;          // pages below it are copied
+  PageNumber cut_off_cursor = 0;  // while hold_pin: pages cut off, below it, are set aside
+  bool hold_pin = false;          // the database shrank: what was cut off must stay in file and WAL
   int64_t commit_time_us = 0;
   std::optional<uint64_t> expected_checksum;  // once the commit is encoded
   Status status;                              // of setting aside

@@ -20,7 +20,9 @@ CutDecision DecideCut(const CutInputs& in, const ShipOptions& options) {
   if (!due) {
     return CutDecision::kNo;
   }
-  return in.spool_bytes + in.bytes > options.spool_bytes ? CutDecision::kFull : CutDecision::kCut;
+  // An empty spool takes anything: what is larger than the bound must go out too.
+  return in.spool_bytes > 0 && in.spool_bytes + in.bytes > options.spool_bytes ? CutDecision::kFull
+                                                                               : CutDecision::kCut;
 }
 
 int64_t MicrosUntilCut(const CutInputs& in, const ShipOptions& options) {

@@ -35,7 +35,7 @@ class SharedBlock {
     std::atomic<uint32_t> waiters;   // threads asleep on `news`
     std::atomic<uint32_t> state;     // EngineState of the shipper
     std::atomic<uint32_t> timeline;
-    std::atomic<uint32_t> reserved;
+    std::atomic<uint32_t> full;  // the shipper's spool is: commits are held with when_full=block
     // Tickets: take one by incrementing; everything committed before is captured / in the store /
     // made room for once the second number of the pair has reached it.
     std::atomic<uint64_t> capture_ticket, captured_ticket;

@@ -86,6 +86,11 @@ Status WalCapture::CheckFrame(const WalIndexHeader& header, uint32_t frame, cons
     wants_room_ = true;
     ++salvaged_;
   }
+  // Before the first pin stands on frames of its own, a writer may reset the WAL while we read it:
+  // then these bytes are of the next one. It changes the index before it writes.
+  if (index_.PeekSalt1() != salt1_) {
+    return CorruptionError("the WAL was reset while it was read");
+  }
   PageNumber indexed = index_.PageOfFrame(frame);
   if (indexed != h.page || h.page == 0) {
     return CorruptionError("frame " + std::to_string(frame) + " of " + wal_path_ + " is of page " +

@@ -46,6 +46,10 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
     EndRead(next);
     return outcome;
   }
+  if (sink.MustHoldPin()) {  // because of what was just captured
+    EndRead(next);
+    return CaptureOutcome::kNoRoom;
+  }
   EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
   pinned_ = next;
   return outcome;
