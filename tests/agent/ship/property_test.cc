@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kHistories = 240;
 constexpr uint64_t kLongHistories = 5000;
-constexpr int kThreads = 4;  // most of a history is waiting
+constexpr int kThreads = 8;  // most of a history is waiting
 
 void RunHistory(uint64_t seed, std::atomic<uint64_t>* compared) {
   RandomHistory history(seed);

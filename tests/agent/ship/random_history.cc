@@ -58,7 +58,7 @@ void RandomHistory::Run() {
     BigTransaction(db_->app());
   }
   db_->Start();
-  const uint32_t steps = 15 + Below(40);
+  const uint32_t steps = 30 + Below(60);
   for (uint32_t i = 0; i < steps; ++i) {
     switch (Below(20)) {
       case 0:

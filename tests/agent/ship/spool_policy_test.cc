@@ -1,0 +1,178 @@
+// The store is away, full or read-only: the application goes on, within the bounds it was promised.
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/support/replayer.h"
+#include "tests/support/shipped_database.h"
+#include "tests/support/status_matchers.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint64_t kSpool = 300'000;
+
+ShippedDatabase::Options SmallSpool(WhenFull when_full) {
+  ShippedDatabase::Options options;
+  options.checkpoint_pages = 20;
+  options.ship.when_full = when_full;
+  options.ship.spool_bytes = kSpool;
+  options.ship.segment_bytes = 20'000;
+  options.ship.memory_bytes = 400'000;
+  return options;
+}
+
+void StoreAway(ShippedDatabase& db) {
+  db.Exec("create table t(id integer primary key, b)");
+  db.Start();
+  db.Sync();
+  db.faults().FailAll(StoreOp::kPutIfAbsent, StatusCode::kUnavailable);
+}
+
+void Insert(ShippedDatabase& db, int bytes) {
+  db.Exec("insert into t(b) values(randomblob(" + std::to_string(bytes) + "))");
+}
+
+TEST(SpoolPolicyTest, GrowWalKeepsEveryCommitAndTheSpoolsBound) {
+  ShippedDatabase db(SmallSpool(WhenFull::kGrowWal));
+  StoreAway(db);
+  uint64_t most_spooled = 0;
+  for (int i = 0; i < 200; ++i) {
+    Insert(db, 8000);
+    if (i % 10 == 0) {
+      most_spooled = std::max(most_spooled, db.engine().GetStatus(false).spool_bytes);
+    }
+  }
+  EXPECT_LE(most_spooled, kSpool);
+  EXPECT_GT(db.engine().GetStatus(false).wal_frames, 100u);  // that is what grows
+  db.faults().Heal();
+  const Txid last = db.Note();
+  EXPECT_EQ(last.value, 201u);  // no commit was merged or left out
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).merged_commits, 0u);
+  db.CheckNoted();
+  db.CheckHead();
+  // And the WAL is the usual size again.
+  for (int i = 0; i < 100; ++i) {
+    Insert(db, 3000);
+  }
+  EXPECT_LT(db.engine().GetStatus(true).wal_frames, 4 * 20u);
+}
+
+TEST(SpoolPolicyTest, ResyncLetsTheWalGoAndShipsTheDifference) {
+  ShippedDatabase db(SmallSpool(WhenFull::kResync));
+  StoreAway(db);
+  for (int i = 0; i < 300; ++i) {
+    Insert(db, 8000);
+  }
+  const EngineStatus away = db.engine().GetStatus(false);
+  EXPECT_LE(away.spool_bytes, kSpool + 2 * db.options().ship.memory_bytes);
+  EXPECT_LT(away.wal_frames, 300u);  // not one of 900 pages: it was reset meanwhile
+  db.faults().Heal();
+  db.Sync();
+  Insert(db, 100);
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+TEST(SpoolPolicyTest, BlockHoldsCommitsAndNoneFails) {
+  ShippedDatabase::Options options = SmallSpool(WhenFull::kBlock);
+  options.ship.commit_timeout = std::chrono::milliseconds(30'000);
+  ShippedDatabase db(options);
+  StoreAway(db);
+  std::thread writer([&] {
+    for (int i = 0; i < 200; ++i) {
+      Insert(db, 8000);
+    }
+  });
+  // Held: the writer is far from its end, and stays there until the store is back.
+  while (db.engine().GetStatus(false).spool_bytes < kSpool / 2) {
+    std::this_thread::yield();
+  }
+  db.faults().Heal();
+  writer.join();
+  EXPECT_LE(db.engine().GetStatus(false).spool_bytes, kSpool);
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).txid.value, 201u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+TEST(SpoolPolicyTest, BlockHoldsACommitAtMostItsTimeout) {
+  ShippedDatabase::Options options = SmallSpool(WhenFull::kBlock);
+  options.ship.commit_timeout = std::chrono::milliseconds(5);
+  ShippedDatabase db(options);
+  StoreAway(db);
+  for (int i = 0; i < 200; ++i) {
+    Insert(db, 8000);  // comes to an end, though the store never comes back
+  }
+  db.faults().Heal();
+  db.Sync();
+  db.CheckHead();
+}
+
+TEST(SpoolPolicyTest, BigCommitsDoNotPassTheSpoolsBound) {
+  ShippedDatabase db(SmallSpool(WhenFull::kGrowWal));
+  StoreAway(db);
+  for (int i = 0; i < 10; ++i) {
+    Insert(db, 200'000);  // more than a third of the memory: streamed
+    EXPECT_LE(db.engine().GetStatus(false).spool_bytes, kSpool);
+  }
+  db.faults().Heal();
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).txid.value, 11u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+TEST(SpoolPolicyTest, ACommitLargerThanTheSpoolGoesOutPieceByPiece) {
+  ShippedDatabase::Options options = SmallSpool(WhenFull::kGrowWal);
+  options.ship.spool_bytes = 10'000;
+  ShippedDatabase db(options);
+  db.Exec("create table t(id integer primary key, b)");
+  db.Start();
+  Insert(db, 9'000'000);  // three parts of 4 MiB
+  db.Note();
+  Insert(db, 60'000);
+  db.Note();
+  db.Sync();
+  db.CheckNoted();
+  db.Stop();
+  Insert(db, 9'000'000);
+  db.Exec("pragma wal_checkpoint(truncate)");
+  db.Start();
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+TEST(SpoolPolicyTest, AStoreThatIsFullOrReadOnlyIsWaitedFor) {
+  for (StatusCode code : {StatusCode::kResourceExhausted, StatusCode::kPermissionDenied}) {
+    ShippedDatabase db;
+    db.Exec("create table t(id integer primary key, b)");
+    db.Start();
+    db.Sync();
+    db.faults().FailAll(StoreOp::kPutIfAbsent, code);
+    Insert(db, 100);
+    const Txid txid = db.Note();
+    EXPECT_STATUS(db.engine().Sync(std::chrono::milliseconds(20), nullptr),
+                  StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(db.engine().GetStatus(false).state, EngineState::kStoreAway);
+    EXPECT_FALSE(db.engine().GetStatus(false).last_error.empty());
+    db.faults().Heal();
+    EXPECT_EQ(db.Sync(), txid);
+    EXPECT_EQ(db.engine().GetStatus(false).state, EngineState::kShipping);
+    db.CheckNoted();
+  }
+}
+
+}  // namespace
+}  // namespace sqlite_s3
