@@ -10,6 +10,10 @@
 namespace sqlite_s3 {
 namespace {
 
+// Room for a part from the start: growing by doubling would hold the old and the new buffer at once,
+// half as much again as the part itself. What is not written to costs address space only.
+constexpr size_t kReservedBytes = 17 << 20;
+
 Bytes Header(uint32_t page_size) {
   Bytes header(std::begin(kImagePartMagic), std::end(kImagePartMagic));
   ByteWriter out(header);
@@ -65,6 +69,7 @@ Status ImagePartBuilder::AddFrame(std::span<const PageNumber> pages, ByteSpan co
     return ResourceExhaustedError(fmt::format(
         "image part of {} bytes is full, hint: finish it and begin another", size_bytes()));
   }
+  s.bytes.reserve(kReservedBytes);
   ByteWriter(s.bytes).Raw(frame);
   ByteWriter index(s.index);
   index.Varint(frame.size());
