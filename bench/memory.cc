@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <fstream>
 #include <thread>
 
@@ -26,35 +25,6 @@ double PeakResidentMiB() {
     }
   }
   Die("no VmHWM in /proc/self/status");
-}
-
-// One row a page, three quarters of it noise: an image of it is large, and no page is like another.
-void Fill(const std::string& path, uint64_t pages) {
-  Connection db =
-      Must(Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 1000), "open");
-  Must(db.Exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-               "CREATE TABLE t(id INTEGER PRIMARY KEY, body BLOB); BEGIN"),
-       "create");
-  {
-    sqlite3_stmt* insert = nullptr;
-    sqlite3_prepare_v2(db.get(), "INSERT INTO t(body) VALUES(?1)", -1, &insert, nullptr);
-    std::vector<uint64_t> body(4000 / 8);
-    uint64_t random = 88172645463325252;
-    for (uint64_t page = 0; page < pages; ++page) {
-      for (size_t i = 0; i < body.size() * 3 / 4; ++i) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        body[i] = random;
-      }
-      sqlite3_bind_blob(insert, 1, body.data(), 4000, SQLITE_STATIC);
-      if (sqlite3_step(insert) != SQLITE_DONE || sqlite3_reset(insert) != SQLITE_OK) {
-        Die(sqlite3_errmsg(db.get()));
-      }
-    }
-    sqlite3_finalize(insert);
-  }
-  Must(db.Exec("COMMIT; PRAGMA journal_mode=WAL"), "wal");
 }
 
 enum Request { kImage, kStoreAway };
@@ -128,7 +98,7 @@ int main(int argc, char** argv) {
   if (arguments.Wants("memory.first_image")) {
     Scratch scratch;
     const uint64_t bytes = arguments.quick ? 8 << 20 : uint64_t{4} << 30;
-    Fill(scratch.File("large.db"), bytes / 4096);
+    FillDatabase(scratch.File("large.db"), bytes / 4096, 0.75);
     Compare(scratch, "memory.first_image", scratch.File("large.db"), kImage, 0);
   }
   if (arguments.Wants("memory.store_away")) {

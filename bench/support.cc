@@ -223,4 +223,31 @@ void Inserter::Commit() {
   }
 }
 
+void FillDatabase(const std::string& path, uint64_t pages, double noise) {
+  Connection db =
+      Must(Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 1000), "open");
+  Must(db.Exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+               "CREATE TABLE t(id INTEGER PRIMARY KEY, body BLOB); BEGIN"),
+       "create");
+  sqlite3_stmt* insert = nullptr;
+  sqlite3_prepare_v2(db.get(), "INSERT INTO t(body) VALUES(?1)", -1, &insert, nullptr);
+  std::vector<uint64_t> body(4000 / 8);
+  const size_t noisy = static_cast<size_t>(static_cast<double>(body.size()) * noise);
+  uint64_t random = 88172645463325252;
+  for (uint64_t page = 0; page < pages; ++page) {
+    for (size_t i = 0; i < noisy; ++i) {
+      random ^= random << 13;
+      random ^= random >> 7;
+      random ^= random << 17;
+      body[i] = random;
+    }
+    sqlite3_bind_blob(insert, 1, body.data(), 4000, SQLITE_STATIC);
+    if (sqlite3_step(insert) != SQLITE_DONE || sqlite3_reset(insert) != SQLITE_OK) {
+      Die(sqlite3_errmsg(db.get()));
+    }
+  }
+  sqlite3_finalize(insert);
+  Must(db.Exec("COMMIT; PRAGMA journal_mode=WAL"), "wal");
+}
+
 }  // namespace sqlite_s3::bench

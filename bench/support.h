@@ -140,6 +140,10 @@ class Inserter {
   std::vector<unsigned char> blob_;
 };
 
+// A WAL database with table t of Inserter, one row a page of 4 KiB; this share of each is noise,
+// the rest zeroes, and no page is like another.
+void FillDatabase(const std::string& path, uint64_t pages, double noise);
+
 std::shared_ptr<ObjectStore> DirectoryStoreAt(const std::string& path);
 
 // --- two processes -------------------------------------------------------------------------------
