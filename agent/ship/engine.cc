@@ -125,6 +125,10 @@ void EngineImpl::StopThreads(bool flush, std::chrono::milliseconds timeout) {
   if (worker_.joinable()) {
     worker_.join();
   }
+  if (session_open_) {  // opened by Init, and the worker did not come to it
+    session_open_ = scanned_ = false;
+    CloseSession();
+  }
   threads_running_ = false;
 }
 
