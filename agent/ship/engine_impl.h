@@ -104,7 +104,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void Sleep(uint32_t seen);
   void WaitOrStop(std::chrono::milliseconds d);
   CutInputs CutState();
-  Status CheckFiles();
+  Status CheckFiles(bool now);
 
   // engine_upload.cc
   void StartUploader();

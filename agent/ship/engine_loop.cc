@@ -161,6 +161,11 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
     // Behind: look again at once, unless only the uploader can make room.
     const bool more = queue_left_ || (!caught_up && !gap_ && !spool_full_ && last_capture_ok_);
     bool full = false;
+    if (status.ok() && caught_up &&
+        ((*shared_)->captured_ticket < tickets.capture || (*shared_)->synced_ticket < tickets.sync)) {
+      // "All is captured" is worth nothing of a file that was replaced.
+      status = CheckFiles(true);
+    }
     if (status.ok() && caught_up) {
       ServeTickets(tickets);
     }
@@ -181,7 +186,7 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
       status = hashes_->Acknowledge({acked_txid_}, false);
     }
     if (status.ok()) {
-      status = CheckFiles();
+      status = CheckFiles(false);
     }
     if (!status.ok()) {
       // Whatever was encoded is sound: let it go out before starting again.
@@ -460,8 +465,8 @@ Status EngineImpl::EnterGap() {
 
 // A -wal that was unlinked under us means that somebody removed it by hand or replaced the
 // database: commits go to a file that nobody else sees. Compare everything again.
-Status EngineImpl::CheckFiles() {
-  if (Monotonic() - last_file_check_us_ < kFileCheckMicros || gap_) {
+Status EngineImpl::CheckFiles(bool now) {
+  if ((Monotonic() - last_file_check_us_ < kFileCheckMicros && !now) || gap_) {
     return Status::Ok();
   }
   last_file_check_us_ = Monotonic();
@@ -528,6 +533,9 @@ int64_t EngineImpl::CommitTime(uint32_t frame, bool* upper_bound) {
   int64_t told = shared_->TakeCommitTime(frame);
   // A note left from an earlier WAL with a commit at the same frame is older than the commit
   // before.
+  if (last_told_us_ > Now()) {
+    last_told_us_ = 0;  // the clock was set back
+  }
   if (told < last_told_us_) {
     told = 0;
   }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/support/replayer.h"
+#include "tests/support/run_program.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -96,6 +97,7 @@ Status ShippedDatabase::TryStart() {
   config.options = options_.ship;
   config.checkpoint_pages = options_.checkpoint_pages;
   config.store = faults_;
+  config.clock = options_.clock;
   config.log = [this](LogLevel, const std::string& message) {
     std::lock_guard lock(log_mutex_);
     log_.push_back(message);
@@ -159,6 +161,18 @@ Bytes ShippedDatabase::Serialize() {
   Bytes copy(bytes, bytes + size);
   sqlite3_free(bytes);
   return copy;
+}
+
+void ShippedDatabase::CopyTo(const std::string& path, bool with_state) {
+  std::string command = "cp '" + path_ + "' '" + path + "'; rm -f '" + path + "-wal' '" + path +
+                        "-shm'; if [ -e '" + path_ + "-wal' ]; then cp '" + path_ + "-wal' '" +
+                        path + "-wal'; fi";
+  if (with_state) {
+    command += "; cp -a '" + state_dir() + "' '" + path + "-s3'";
+  }
+  if (!RunProgram({"/bin/sh", "-c", command}).Succeeded()) {
+    throw std::runtime_error("copy to " + path);
+  }
 }
 
 void ShippedDatabase::CheckNoted() {

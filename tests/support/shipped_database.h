@@ -32,6 +32,7 @@ class ShippedDatabase {
     int auto_vacuum = 0;
     uint32_t checkpoint_pages = 1000;
     ShipOptions ship;
+    const Clock* clock = &Clock::Real();
     Options() { ship.interval = std::chrono::milliseconds(20); }
   };
 
@@ -61,6 +62,9 @@ class ShippedDatabase {
   // Until the first image is complete, restore points before the next one would go with it.
   void WaitForImage();
   Bytes Serialize();
+  // Copies the database, its WAL and, if asked, its state directory, by another process: opening
+  // and closing the file here would drop SQLite's locks. REQUIRES: nobody writes.
+  void CopyTo(const std::string& path, bool with_state = false);
   // REQUIRES: shipped. Every noted TXID, and the head against the live database.
   void CheckNoted();
   void CheckHead();
