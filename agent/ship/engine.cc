@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <csignal>
+#include <ctime>
 
 #include "agent/ship/engine_impl.h"
 
@@ -200,7 +201,7 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
     return;
   }
   std::unique_lock lock(capture_mutex_, std::defer_lock);
-  if (!lock.try_lock_for(kHookLockWait)) {
+  if (!TryLockCapture(lock, kHookLockWait)) {
     return;
   }
   if (!capture_ || gap_ || !capture_->pinned()) {
@@ -238,6 +239,20 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
       room_retry_at_ = 0;
     }
   }
+}
+
+// Not std::timed_mutex: its clock variant is unknown to thread sanitizers of this age.
+bool EngineImpl::TryLockCapture(std::unique_lock<std::mutex>& lock,
+                                std::chrono::milliseconds patience) {
+  const int64_t deadline = Monotonic() + patience.count() * 1000;
+  while (!lock.try_lock()) {
+    if (Monotonic() >= deadline) {
+      return false;
+    }
+    const timespec pause{0, 20'000};  // the worker holds it for a fraction of a millisecond
+    nanosleep(&pause, nullptr);
+  }
+  return true;
 }
 
 // With the spool full, what happens is what when_full says, not merging.
@@ -473,7 +488,8 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.wal_resets = wal_resets_;
   s.commit_timeouts = commit_timeouts_;
   s.hook_displaced = hook_displaced_;
-  if (!dead_ && capture_mutex_.try_lock_for(kHookRoomWait)) {
+  std::unique_lock capture_lock(capture_mutex_, std::defer_lock);
+  if (!dead_ && TryLockCapture(capture_lock, kHookRoomWait)) {
     if (capture_) {
       s.wal_frames = capture_->index().PeekMaxFrame();
       wal_resets_ = s.wal_resets = capture_->wal_resets();
@@ -482,7 +498,7 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
     if (spool_) {
       s.spool_bytes = spool_->bytes();
     }
-    capture_mutex_.unlock();
+    capture_lock.unlock();
   }
   {
     std::lock_guard lock(image_mutex_);

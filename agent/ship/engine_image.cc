@@ -94,7 +94,7 @@ void EngineImpl::ImageMain() {
   std::lock_guard lock(image_mutex_);
   image_thread_done_ = true;
   image_wait_txid_ = 0;
-  if (!status.ok()) {
+  if (!status.ok() && status.code() != StatusCode::kCancelled) {
     image_retry_us_ = Monotonic() + int64_t{10} * 1'000'000;
   }
   shared_->Ring();

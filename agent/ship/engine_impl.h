@@ -139,7 +139,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool HasRoom() override;
   void ScanSees(PageNumber page, ByteSpan content);
 
-  // engine_api.cc
+  // engine.cc
+  bool TryLockCapture(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience);
   void MakeRoomInHook(uint32_t frames);
   void WaitForRoom();
   void WaitForCommit();
@@ -179,7 +180,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<bool> uploads_fail_{false};  // the last try did
 
   // --- guarded by capture_mutex_ ---
-  std::timed_mutex capture_mutex_;
+  std::mutex capture_mutex_;
   MemoryAccount account_;
   std::unique_ptr<WalCapture> capture_;
   Connection spare_connection_;  // checkpoints while there is no capture
