@@ -221,6 +221,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::vector<CapturedCommit> encode_batch_;
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
+  int64_t last_restart_us_ = -1'000'000'000;  // monotonic; at first: long ago
   uint64_t encoded_commits_ = 0;
   uint64_t told_txid_ = 0;                 // of this line, by an earlier session; 0: none
   bool table_valid_ = false;               // hashes_ is the head's

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include "agent/ship/engine_impl.h"
 
@@ -20,7 +21,8 @@ constexpr int64_t kFramesPerNap = 200;
 constexpr int64_t kMinNapMicros = 200;
 constexpr int64_t kMaxNapMicros = 10'000;
 constexpr auto kIdleSleep = std::chrono::milliseconds(500);
-constexpr int64_t kNapsForMicros = 30'000;  // after the last commit seen
+constexpr int64_t kNapsForMicros = 30'000;            // after the last commit seen
+constexpr int64_t kRestartsEveryMicros = 10'000'000;  // at once; sooner than that: later
 constexpr int64_t kFileCheckMicros = 2'000'000;
 constexpr auto kStandbyPoll = std::chrono::milliseconds(250);
 constexpr auto kRetryLater = std::chrono::milliseconds(2000);
@@ -87,7 +89,9 @@ EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
       // a new start compares every page.
       SetState(EngineState::kStarting, status);
       Log(LogLevel::kError, "starting again: " + status.ToString());
-      return SessionEnd::kRetryLater;
+      return std::exchange(last_restart_us_, Monotonic()) > Monotonic() - kRestartsEveryMicros
+                 ? SessionEnd::kRetryLater
+                 : SessionEnd::kRestart;
   }
 }
 
@@ -162,7 +166,8 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
     const bool more = queue_left_ || (!caught_up && !gap_ && !spool_full_ && last_capture_ok_);
     bool full = false;
     if (status.ok() && caught_up &&
-        ((*shared_)->captured_ticket < tickets.capture || (*shared_)->synced_ticket < tickets.sync)) {
+        ((*shared_)->captured_ticket < tickets.capture ||
+         (*shared_)->synced_ticket < tickets.sync)) {
       // "All is captured" is worth nothing of a file that was replaced.
       status = CheckFiles(true);
     }

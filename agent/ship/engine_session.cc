@@ -168,8 +168,14 @@ Status EngineImpl::OpenSession() {
     identity_.timeline = timeline_;
     // Known here before it exists there: after a crash in between, the empty replica is still ours.
     RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
-    RETURN_IF_ERROR(replica_->Create(document, identity_.writer).WithContext("replica " + name));
+    Status created = replica_->Create(document, identity_.writer);
+    if (!created.ok() && created.code() != StatusCode::kAlreadyExists) {
+      return created.WithContext("replica " + name);
+    }
     RETURN_IF_ERROR(replica_->Open());
+    if (replica_->document().database_id != document.database_id) {
+      return created.WithContext("replica " + name);  // somebody else was first
+    }
     ASSIGN_OR_RETURN(timelines_, replica_->ListTimelines());
     ours_ = true;
   }
