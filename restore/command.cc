@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <ctime>
+#include <thread>
 
 #include "common/base/time.h"
 #include "common/config/options.h"
@@ -41,7 +43,10 @@ Result<OpenedReplica> OpenReplica(const CommonOptions& options) {
     return true;
   });
   opened.replica = std::make_unique<Replica>(*opened.store);
-  opened.replica->set_parallelism(options.parallel > 0 ? options.parallel : 4);
+  // Two at least: one fetches while the other decodes.
+  const int processors = static_cast<int>(std::thread::hardware_concurrency());
+  opened.replica->set_parallelism(options.parallel > 0 ? options.parallel
+                                                       : std::max(processors, 2));
   opened.replica->set_keep_bytes(uint64_t{256} << 20);
   RETURN_IF_ERROR(opened.replica->Open());
   return opened;

@@ -8,8 +8,8 @@
 #include "common/base/clock.h"
 #include "common/base/time.h"
 #include "restore/command.h"
+#include "restore/interrupt.h"
 #include "restore/restorer.h"
-#include "restore/temporary.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -20,7 +20,6 @@ Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
   o.dry_run = c.dry_run;
   o.force = c.force;
   o.if_not_exists = c.if_not_exists;
-  o.parallel = c.common.parallel;
   o.via = c.via == "checkpoint" ? RestoreVia::kCheckpoint : RestoreVia::kPages;
   o.verify = c.verify == "full"    ? VerifyLevel::kFull
              : c.verify == "quick" ? VerifyLevel::kQuick
@@ -29,6 +28,13 @@ Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
   ASSIGN_OR_RETURN(o.timeline, ParseTimelineOption(c.common.timeline));
   ASSIGN_OR_RETURN(o.max_size_bytes, ParseSizeOption(c.max_size));
   return o;
+}
+
+// Damage that the restore did without.
+std::vector<std::string> Problems(const RestoreReport& r) {
+  std::vector<std::string> problems = r.problems;
+  problems.insert(problems.end(), r.plan.problems.begin(), r.plan.problems.end());
+  return problems;
 }
 
 nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
@@ -46,7 +52,7 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
       {"dry_run", c.dry_run},
       {"image_txid", FormatTxid(p.image.txid)},
       {"commits", c.dry_run ? p.commit_count : r.commits_applied},
-      {"objects", p.fetch_objects},
+      {"objects", c.dry_run ? p.fetch_objects : r.objects_fetched},
       {"bytes", c.dry_run ? p.fetch_bytes : r.bytes_fetched},
       {"seconds",
        {{"plan", r.plan_seconds},
@@ -61,8 +67,8 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
   if (!r.moved_aside.empty()) {
     json["moved_aside"] = r.moved_aside;
   }
-  if (!p.problems.empty()) {
-    json["problems"] = p.problems;
+  if (const auto problems = Problems(r); !problems.empty()) {
+    json["problems"] = problems;
   }
   return json;
 }
@@ -71,8 +77,8 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
 void PrintText(const RestoreCommand& c, const RestoreReport& r) {
   const RestorePlan& p = r.plan;
   auto say = [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); };
-  for (const std::string& problem : p.problems) {
-    say("passed over: " + problem);
+  for (const std::string& problem : Problems(r)) {
+    say("passed over, an older image did: " + problem);
   }
   for (const std::string& name : r.moved_aside) {
     say("moved aside: " + name);

@@ -2,15 +2,14 @@
 // Restorer: from a plan to a proved database file. The steps and their order are in Run().
 
 #include <cstdint>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/replica/restore_plan.h"
 #include "restore/page_store.h"
 #include "restore/progress.h"
+#include "restore/target_file.h"
 
 namespace sqlite_s3 {
 
@@ -26,56 +25,54 @@ struct RestoreOptions {
   bool force = false;
   bool if_not_exists = false;
   bool dry_run = false;
-  int parallel = 0;             // 0 = processors
   uint64_t max_size_bytes = 0;  // of the restored file; 0 = what the disk has
   uint64_t cache_bytes = uint64_t{256} << 20;
+  uint64_t wal_bytes = uint64_t{256} << 20;  // kCheckpoint: of WAL between two checkpoints
 };
 
 struct RestoreReport {
   RestorePlan plan;
   bool existed = false;  // --if-not-exists: nothing was done
   std::vector<std::string> moved_aside;
+  std::vector<std::string> problems;  // damaged images that were passed over for older ones
   uint64_t commits_applied = 0;
-  uint64_t bytes_fetched = 0;
+  uint64_t bytes_fetched = 0;  // of images, segments and parts; a segment is fetched once
+  uint64_t objects_fetched = 0;
   double plan_seconds = 0, image_seconds = 0, log_seconds = 0, verify_seconds = 0;
 };
 
+// One use. Fetches with the replica's parallelism.
 class Restorer {
  public:
   // All must outlive the restorer.
   Restorer(Replica& replica, const RestoreOptions& options, Progress& progress);
-  ~Restorer();
   // Errors: as PlanRestore's, then kFailedPrecondition (target or its -wal, -shm, -journal exists),
   // kResourceExhausted (disk space, --max-size), kCorruption (the proof failed). After an error
-  // nothing is under the final name that was not there before.
+  // nothing is under the final name that was not there before, and no other file is left; `damage`
+  // names the object that an error is about, if it is about one.
   Result<RestoreReport> Run(Damage* damage);
   // Fetches, replays and proves, from exactly the image of `image`, and publishes nothing.
   Result<RestoreReport> CheckOnly(Txid image, Damage* damage);
 
  private:
-  Status RefuseExisting();
-  Status CheckSpace(const RestorePlan& plan);
-  Status OpenTemporary();
-  Status LoadImage(const RestorePlan& plan);
-  Status LoadImagePart(const RestorePlan& plan, const ImagePartInfo& info);
-  Status ReplayLog(const RestorePlan& plan);
-  Status Prove(const RestorePlan& plan);
-  Status CheckWithSqlite();
-  Status Publish();
-  Status MoveAside();
-  Status CopyToStdout(uint64_t size_bytes);
-  Status InParallel(size_t jobs, const std::function<Status(size_t)>& job);
+  bool ToStdout() const { return options_.output == "-"; }
+  std::string Directory() const;
+  Status CheckSpace() const;
+  Status OpenTarget();
+  Status PlanAndLoadImage(PlanOptions plan_options, Damage* damage);
+  Status ReplayLog(Damage* damage);
+  Status Prove();
+  Status CheckWithSqlite() const;
+  Status CopyToStdout() const;
 
   Replica& replica_;
   const RestoreOptions options_;
   Progress& progress_;
+  const PageHasher hasher_;
   RestoreReport report_;
-  std::string temporary_;
-  std::unique_ptr<PageStore> pages_;
-  std::mutex image_mutex_;
-  std::vector<bool> image_seen_;
-  uint64_t image_pages_ = 0;
-  uint64_t image_checksum_ = 0;
+  const RestorePlan& plan_ = report_.plan;  // so that only planning writes it
+  std::optional<TargetFile> file_;
+  std::optional<PageStore> pages_;  // over file_
 };
 
 }  // namespace sqlite_s3

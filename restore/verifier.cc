@@ -1,7 +1,6 @@
 #include "restore/verifier.h"
 
 #include "restore/restorer.h"
-#include "restore/temporary.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -16,8 +15,7 @@ bool IsDamage(const Status& status) {
 // as a dry run to a file that is never published: then every commit was replayed once, and every
 // image compared with what the log before it leads to.
 Result<VerifyReport> VerifyReplica(Replica& replica, const RestoreTarget& target,
-                                   std::optional<TimelineId> timeline, int parallel,
-                                   Progress& progress) {
+                                   std::optional<TimelineId> timeline, Progress& progress) {
   VerifyReport report;
   Damage damage;
   auto final_plan = PlanRestore(replica, target, {timeline, std::nullopt}, &damage);
@@ -53,7 +51,6 @@ Result<VerifyReport> VerifyReplica(Replica& replica, const RestoreTarget& target
     options.output = "-";  // a temporary file, never published
     options.target = newest ? to : images[i + 1].txid;
     options.timeline = line;
-    options.parallel = parallel;
     Restorer restorer(replica, options, progress);
     Damage here;
     auto checked = restorer.CheckOnly(images[i].txid, &here);

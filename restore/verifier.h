@@ -26,7 +26,6 @@ struct VerifyReport {
 // Errors only when nothing could be looked at (store away, no such target); damage is in the
 // report.
 Result<VerifyReport> VerifyReplica(Replica& replica, const RestoreTarget& target,
-                                   std::optional<TimelineId> timeline, int parallel,
-                                   Progress& progress);
+                                   std::optional<TimelineId> timeline, Progress& progress);
 
 }  // namespace sqlite_s3

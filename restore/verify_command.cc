@@ -23,8 +23,7 @@ int RunVerify(const VerifyCommand& command) {
     return Fail(opened.status(), command.common);
   }
   Progress progress(isatty(STDERR_FILENO) != 0 && !command.common.json);
-  auto report =
-      VerifyReplica(*opened->replica, *target, *timeline, command.common.parallel, progress);
+  auto report = VerifyReplica(*opened->replica, *target, *timeline, progress);
   progress.Done();
   if (!report.ok()) {
     return Fail(report.status(), command.common);

@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "common/base/hash.h"
 #include "common/os/file.h"
 #include "common/sqlite/connection.h"
@@ -16,13 +19,14 @@ constexpr size_t kBufferBytes = 1 << 20;
 
 WalRebuilder::~WalRebuilder() {
   if (wal_.valid()) {
-    (void)RemoveFile(path_ + "-wal");  // a failed restore leaves none of its files
+    (void)RemoveFile(wal_path_);  // a failed restore leaves none of its files
     (void)RemoveFile(path_ + "-shm");
   }
 }
 
 Status WalRebuilder::Begin() {
-  ASSIGN_OR_RETURN(wal_, OpenFile(path_ + "-wal", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  // Its name follows from the database's, which nobody else knows; still nothing there is followed.
+  ASSIGN_OR_RETURN(wal_, OpenFile(wal_path_, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   uint8_t salts[8];
   RETURN_IF_ERROR(FillRandom(salts));
   header_ = WalHeader{};
@@ -39,10 +43,23 @@ Status WalRebuilder::Begin() {
   return Status::Ok();
 }
 
-Status WalRebuilder::AddFrame(PageNumber page, uint32_t commit_pages, ByteSpan content) {
+Status WalRebuilder::WriteBuffer() {
+  RETURN_IF_ERROR(WriteAt(wal_, offset_, buffer_, wal_path_));
+  offset_ += buffer_.size();
+  buffer_.clear();
+  return Status::Ok();
+}
+
+Status WalRebuilder::AddPage(PageNumber page, ByteSpan content, bool last, uint32_t page_count) {
+  if (!wal_.valid()) {
+    RETURN_IF_ERROR(Begin());
+  }
+  if (frames_ == std::numeric_limits<int>::max()) {  // what SQLite counts them with
+    return ResourceExhaustedError("a commit has more pages than a WAL can hold, hint: --via pages");
+  }
   uint8_t h[kWalFrameHeaderBytes];
   StoreBe32(h, page);
-  StoreBe32(h + 4, commit_pages);
+  StoreBe32(h + 4, last ? page_count : 0);
   StoreBe32(h + 8, header_.salt1);
   StoreBe32(h + 12, header_.salt2);
   running_ = ExtendWalChecksum(running_, ByteSpan(h, 8), header_.big_endian_words);
@@ -50,54 +67,59 @@ Status WalRebuilder::AddFrame(PageNumber page, uint32_t commit_pages, ByteSpan c
   StoreBe32(h + 16, running_.s0);
   StoreBe32(h + 20, running_.s1);
   buffer_.insert(buffer_.end(), h, h + sizeof(h));
+  newest_[page] = wal_bytes();
   buffer_.insert(buffer_.end(), content.begin(), content.end());
   ++frames_;
-  if (buffer_.size() >= kBufferBytes) {
-    RETURN_IF_ERROR(WriteAt(wal_, offset_, buffer_, path_ + "-wal"));
-    offset_ += buffer_.size();
-    buffer_.clear();
-  }
-  return Status::Ok();
+  return buffer_.size() >= kBufferBytes ? WriteBuffer() : Status::Ok();
 }
 
-Status WalRebuilder::Add(const CommitRecord& record, ByteSpan pages, ByteSpan first_page) {
-  if (!wal_.valid()) {
-    RETURN_IF_ERROR(Begin());
+Result<bool> WalRebuilder::Read(PageNumber page, std::span<uint8_t> out) {
+  const auto it = newest_.find(page);
+  if (it == newest_.end()) {
+    return false;
   }
-  if (record.pages.empty()) {
-    return AddFrame(1, record.page_count, first_page);
+  if (it->second >= offset_) {
+    const auto begin = buffer_.begin() + static_cast<ptrdiff_t>(it->second - offset_);
+    std::copy(begin, begin + static_cast<ptrdiff_t>(out.size()), out.begin());
+    return true;
   }
-  for (size_t i = 0; i < record.pages.size(); ++i) {
-    const bool last = i + 1 == record.pages.size();
-    RETURN_IF_ERROR(AddFrame(record.pages[i], last ? record.page_count : 0,
-                             pages.subspan(i * page_size_, page_size_)));
-  }
-  return Status::Ok();
+  RETURN_IF_ERROR(ReadExactlyAt(wal_, it->second, out, wal_path_));
+  return true;
 }
 
 Status WalRebuilder::Checkpoint() {
   if (!wal_.valid()) {
     return Status::Ok();
   }
-  RETURN_IF_ERROR(WriteAt(wal_, offset_, buffer_, path_ + "-wal"));
-  offset_ = 0;
-  buffer_.clear();
+  RETURN_IF_ERROR(WriteBuffer());
   {
     ASSIGN_OR_RETURN(Connection db, Connection::Open(path_, SQLITE_OPEN_READWRITE, "", 0));
-    // The file is synced once, at the end, by the restore.
+    // The content is untrusted; no statement below needs its schema.
+    sqlite3_db_config(db.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+    sqlite3_db_config(db.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+    // Exclusive from before the first read: the wal-index stays in memory, no -shm is made, and
+    // nobody can come between. Not synced: the restore does that once, at its end.
+    RETURN_IF_ERROR(db.Exec("PRAGMA locking_mode=EXCLUSIVE"));
     RETURN_IF_ERROR(db.Exec("PRAGMA synchronous=OFF"));
-    RETURN_IF_ERROR(db.QueryInt("PRAGMA user_version").status());
+    ASSIGN_OR_RETURN(const std::string mode, db.QueryText("PRAGMA journal_mode"));
+    if (mode != "wal") {
+      return FailedPreconditionError("the restored database is in journal mode '" + mode +
+                                     "', so that SQLite ignores a WAL, hint: --via pages");
+    }
     int log = 0;
     int done = 0;
     int rc = sqlite3_wal_checkpoint_v2(db.get(), "main", SQLITE_CHECKPOINT_PASSIVE, &log, &done);
     RETURN_IF_ERROR(SqliteStatus(rc, "checkpoint of the rebuilt WAL", db.get()));
     if (log != frames_ || done != frames_) {
-      return InternalError(fmt::format(
-          "sqlite took {} of {} frames of the rebuilt WAL and checkpointed {}", log, frames_, done));
+      return InternalError(
+          fmt::format("sqlite took {} of {} frames of the rebuilt WAL and checkpointed {}", log,
+                      frames_, done));
     }
-  }  // the last close removes -wal and -shm
+  }  // the last close removes -wal
   wal_.Close();
-  RETURN_IF_ERROR(RemoveFile(path_ + "-wal"));
+  offset_ = 0;
+  newest_.clear();
+  RETURN_IF_ERROR(RemoveFile(wal_path_));
   return RemoveFile(path_ + "-shm");
 }
 

@@ -55,7 +55,7 @@ Status Replica::Open() {
   auto text = GetDocument(store_, key);
   if (text.code() == StatusCode::kNotFound) {
     return NotFoundError("no replica at " + store_.Describe() + " (" + key +
-                         " is missing); hint: check the address, or ship to it first");
+                         " is missing), hint: check the address, or ship to it first");
   }
   RETURN_IF_ERROR(text.status().WithContext("read " + key));
   ASSIGN_OR_RETURN(document_, ParseReplicaDocument(*text, key));
@@ -246,7 +246,7 @@ Result<MarkDocument> Replica::ReadMark(const std::string& name) {
   const std::string key = keys::Mark(name);
   auto text = GetDocument(store_, key);
   if (text.code() == StatusCode::kNotFound) {
-    return NotFoundError("there is no mark '" + name + "'; hint: `list` shows the marks");
+    return NotFoundError("there is no mark '" + name + "', hint: `list` shows the marks");
   }
   RETURN_IF_ERROR(text.status().WithContext("read " + key));
   ASSIGN_OR_RETURN(MarkDocument mark, ParseMarkDocument(*text, key));
@@ -266,7 +266,7 @@ Status Replica::WriteMark(const MarkDocument& mark) {
     }
     return AlreadyExistsError("mark '" + mark.name + "' names TXID " + FormatTxid(there.txid) +
                               " of timeline " + FormatTimeline(there.timeline) +
-                              "; hint: marks are never moved, choose another name");
+                              ", hint: marks are never moved, choose another name");
   }
   return put.status().WithContext("write mark '" + mark.name + "'");
 }

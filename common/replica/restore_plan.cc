@@ -55,7 +55,7 @@ class Planner {
       return FailedPreconditionError(
           "mark '" + mark->name + "' names TXID " + FormatTxid(mark->txid) + " of timeline " +
           std::to_string(mark->timeline.value) + ", which is not in the history of timeline " +
-          std::to_string(plan_.timeline.value) + "; hint: leave --timeline out");
+          std::to_string(plan_.timeline.value) + ", hint: leave --timeline out");
     }
     return Status::Ok();
   }
@@ -228,7 +228,7 @@ class Planner {
       *damage_ = what;
       damage_->best = plan_.txid;
     }
-    return {error.code(), error.message() + "; hint: the best restore point before it is TXID " +
+    return {error.code(), error.message() + ", hint: the best restore point before it is TXID " +
                               FormatTxid(plan_.txid) + " of " +
                               FormatTimeUtc(plan_.commit_time_us) +
                               " (--until txid:" + FormatTxid(plan_.txid) + ")"};

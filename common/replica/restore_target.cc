@@ -18,7 +18,7 @@ constexpr int64_t kMicrosPerSecond = 1'000'000;
 Status Bad(std::string_view text, const std::string& why) {
   return InvalidArgumentError("cannot read '" + std::string(text.substr(0, 100)) +
                               "' as a restore point: " + why +
-                              "; hint: '2026-11-20 14:02:11', '2026-11-20T14:02:11Z', "
+                              ", hint: '2026-11-20 14:02:11', '2026-11-20T14:02:11Z', "
                               "'10 minutes ago', txid:HEX, mark:NAME or latest");
 }
 

@@ -36,7 +36,7 @@ Result<TimelineId> Replica::LatestTimeline(const std::vector<TimelineDocument>& 
     names += (names.empty() ? "" : ", ") + std::to_string(id.value);
   }
   return FailedPreconditionError("several timelines live: " + names +
-                                 "; hint: choose with --timeline");
+                                 ", hint: choose with --timeline");
 }
 
 Result<std::vector<Replica::Ancestor>> Replica::Ancestry(

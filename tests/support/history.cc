@@ -93,6 +93,27 @@ Txid History::Origin(const Bytes& database) {
     state.pages.push_back(std::make_shared<const Bytes>(begin, begin + options_.page_size));
     state.checksum ^= hasher_.Hash(n, *state.pages.back());
   }
+  return FinishOrigin();
+}
+
+Txid History::OriginOfZeros(uint32_t page_count, const Pages& pages) {
+  State& state = states_[Txid{1}];
+  state.page_count = page_count;
+  state.time_us = options_.start_us;
+  const auto zeros = std::make_shared<const Bytes>(options_.page_size);
+  for (PageNumber n = 1; n <= page_count; ++n) {
+    const auto given = pages.find(n);
+    const bool lock_page = n == LockBytePage(options_.page_size);
+    state.pages.push_back(lock_page              ? nullptr
+                          : given == pages.end() ? zeros
+                                                 : std::make_shared<const Bytes>(given->second));
+    state.checksum ^= lock_page ? 0 : hasher_.Hash(n, *state.pages.back());
+  }
+  return FinishOrigin();
+}
+
+Txid History::FinishOrigin() {
+  const State& state = states_[Txid{1}];
   CommitRecord record;
   record.time_us = state.time_us;
   record.flags = kCommitOrigin;
@@ -300,7 +321,8 @@ ImageManifest History::MakeImage(Txid txid) {
     }
     (n % 7 == 3 && frames[0].size() < 3 ? frames[0] : rest).push_back(n);
   }
-  const size_t per_frame = std::min(PagesPerImageFrame(options_.page_size), 8u);
+  const size_t per_frame =
+      std::min(PagesPerImageFrame(options_.page_size), options_.image_frame_pages);
   for (size_t i = 0; i < rest.size(); i += per_frame) {
     frames.emplace_back(
         rest.begin() + static_cast<ptrdiff_t>(i),

@@ -34,6 +34,7 @@ class History {
     int64_t step_us = 1'000'000;  // from commit to commit, unless said otherwise
     int zstd_level = 1;
     uint32_t image_part_pages = 16;
+    uint32_t image_frame_pages = 8;
   };
   using Pages = std::map<PageNumber, Bytes>;
   struct Commit {
@@ -51,6 +52,8 @@ class History {
   // TXID 1 of kCommitOrigin, in a segment of its own, and its image. `database`: whole pages.
   Txid Origin(const Bytes& database);
   Txid Origin(uint32_t page_count);  // of random content
+  // Zeros but for `pages`; a large database costs little memory.
+  Txid OriginOfZeros(uint32_t page_count, const Pages& pages);
 
   // One commit, held back until Cut(). Pages of numbers <= page_count, not the lock-byte page.
   Txid AddCommit(const Pages& pages, uint32_t page_count, const Commit& how);
@@ -105,6 +108,7 @@ class History {
   Bytes RandomPage();
   uint32_t Random(uint32_t below);
   SegmentHeader NextHeader() const;
+  Txid FinishOrigin();
 
   ObjectStore& store_;
   Options options_;
