@@ -139,4 +139,17 @@ std::string DescribeFlags(uint8_t flags) {
   return text;
 }
 
+nlohmann::ordered_json TimelinesToJson(const std::vector<TimelineDocument>& timelines) {
+  nlohmann::ordered_json lines = nlohmann::json::array();
+  for (const TimelineDocument& t : timelines) {
+    lines.push_back({{"timeline", t.timeline.value},
+                     {"parent", t.parent.value},
+                     {"parent_txid", FormatTxid(t.parent_txid)},
+                     {"reason", TimelineReasonName(t.reason)},
+                     {"supersedes_parent", t.supersedes_parent},
+                     {"created", FormatTimeUtc(t.created_us)}});
+  }
+  return lines;
+}
+
 }  // namespace sqlite_s3

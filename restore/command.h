@@ -34,6 +34,7 @@ void PrintJson(const nlohmann::ordered_json& json);
 // "2026-11-20 14:02:11.123456 +0100"
 std::string FormatTimeLocal(int64_t time_us);
 std::string DescribeFlags(uint8_t flags);
+nlohmann::ordered_json TimelinesToJson(const std::vector<TimelineDocument>& timelines);
 
 // The subcommands; each returns the exit code.
 struct RestoreCommand {

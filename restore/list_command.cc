@@ -1,4 +1,4 @@
-// sqlite-s3-restore list REPLICA: the restore points. And info: the replica in one glance.
+// sqlite-s3-restore list REPLICA: the restore points, marks and timelines.
 
 #include <fmt/format.h>
 
@@ -8,50 +8,38 @@
 #include "common/base/clock.h"
 #include "common/base/time.h"
 #include "restore/command.h"
+#include "restore/exit_codes.h"
 
 namespace sqlite_s3 {
 namespace {
 
-struct History {
-  std::vector<TimelineDocument> timelines;
+struct Row {
+  Txid txid;
   TimelineId timeline;
-  std::vector<ImageManifest> images;
-  std::vector<SegmentSummary> segments;  // from the oldest image on
-  std::vector<int64_t> times;
-  std::vector<MarkDocument> marks;
-  std::vector<std::string> problems;
-  Damage damage;
+  int64_t time_us = 0;
+  uint32_t page_count = 0;
+  size_t pages_changed = 0;
+  uint64_t bytes = 0;  // its share of the segment
+  uint8_t flags = 0;
+  bool image = false;
+  std::string marks;
 };
 
-Result<History> ReadHistory(Replica& replica, const CommonOptions& options) {
-  History h;
-  ASSIGN_OR_RETURN(h.timelines, replica.ListTimelines());
-  ASSIGN_OR_RETURN(auto wanted, ParseTimelineOption(options.timeline));
-  if (wanted) {
-    h.timeline = *wanted;
-  } else {
-    ASSIGN_OR_RETURN(h.timeline, Replica::LatestTimeline(h.timelines));
-  }
-  ASSIGN_OR_RETURN(auto ancestry, Replica::Ancestry(h.timelines, h.timeline));
-  ASSIGN_OR_RETURN(h.images, ImagesOfHistory(replica, ancestry, &h.problems));
-  ASSIGN_OR_RETURN(h.marks, replica.ListMarks(&h.problems));
-  if (h.images.empty()) {
-    return NotFoundError("no image in this history, so nothing can be restored yet");
-  }
-  auto chain = replica.ReadChain(h.timelines, h.timeline, h.images.front().txid, std::nullopt,
-                                 &h.segments, &h.damage);
-  if (chain.ok()) {
-    h.segments = std::move(chain).value();
-  } else {
-    h.problems.push_back(chain.status().ToString());  // what comes before it is listed
-  }
-  h.times = MonotoneTimes(h.segments);
-  return h;
-}
+struct Listing {
+  TimelineId timeline;
+  std::vector<TimelineDocument> timelines;
+  std::vector<MarkDocument> marks;
+  std::vector<Row> rows;
+  uint64_t total = 0;  // restore points within the bounds, shown or not
+  std::vector<std::string> problems;
+  bool gap = false;  // the only problem is that an object is missing
+};
 
+// --since and --until, as what they bound.
 struct Bound {
   std::optional<Txid> txid;
   std::optional<int64_t> time_us;
+  bool Set() const { return txid || time_us; }
 };
 Result<Bound> ParseBound(const std::string& text, Replica& replica) {
   Bound bound;
@@ -70,6 +58,193 @@ Result<Bound> ParseBound(const std::string& text, Replica& replica) {
   return bound;
 }
 
+class Lister {
+ public:
+  Lister(Replica& replica, const ListCommand& command) : replica_(replica), command_(command) {}
+
+  Result<Listing> List() {
+    ASSIGN_OR_RETURN(since_, ParseBound(command_.since, replica_));
+    ASSIGN_OR_RETURN(until_, ParseBound(command_.until, replica_));
+    ASSIGN_OR_RETURN(auto wanted, ParseTimelineOption(command_.common.timeline));
+    ASSIGN_OR_RETURN(out_.timelines, replica_.ListTimelines());
+    if (wanted) {
+      out_.timeline = *wanted;
+    } else {
+      ASSIGN_OR_RETURN(out_.timeline, Replica::LatestTimeline(out_.timelines));
+    }
+    ASSIGN_OR_RETURN(ancestry_, Replica::Ancestry(out_.timelines, out_.timeline));
+    ASSIGN_OR_RETURN(images_, ImagesOfHistory(replica_, ancestry_, &out_.problems));
+    ASSIGN_OR_RETURN(out_.marks, replica_.ListMarks(&out_.problems));
+    if (images_.empty()) {
+      return NotFoundError("no complete image in this history, so nothing can be restored yet");
+    }
+    ASSIGN_OR_RETURN(const Txid from, ChooseStart());
+    RETURN_IF_ERROR(ReadRows(from));
+    return std::move(out_);
+  }
+
+ private:
+  // An image before everything that may be shown: the log before it need not be read.
+  Result<Txid> ChooseStart() {
+    std::optional<Txid> first_shown = since_.txid;
+    if (!since_.Set() && command_.limit > 0 && !until_.time_us) {
+      ASSIGN_OR_RETURN(const Head head, replica_.FindHead(out_.timelines, out_.timeline));
+      const Txid last = until_.txid ? std::min(*until_.txid, head.txid) : head.txid;
+      first_shown = Txid{last.value > command_.limit ? last.value - command_.limit + 1 : 1};
+      // TXIDs are dense: how many there are is known without reading them.
+      if (last >= images_.front().txid) {
+        out_.total = last.value - images_.front().txid.value + 1;
+      }
+    }
+    Txid start = images_.front().txid;
+    int64_t image_time_us = INT64_MIN;
+    for (const ImageManifest& image : images_) {
+      image_time_us = std::max(image_time_us, image.commit_time_us);
+      if (first_shown ? image.txid <= *first_shown
+                      : since_.time_us && image_time_us < *since_.time_us) {
+        start = image.txid;
+      }
+    }
+    return start;
+  }
+
+  bool Inside(Txid txid, int64_t time_us) const {
+    return (!since_.txid || txid >= *since_.txid) && (!until_.txid || txid <= *until_.txid) &&
+           (!since_.time_us || time_us >= *since_.time_us) &&
+           (!until_.time_us || time_us <= *until_.time_us);
+  }
+
+  Status ReadRows(Txid from) {
+    if (until_.txid && *until_.txid < from) {
+      return Status::Ok();
+    }
+    std::vector<SegmentSummary> segments;
+    Damage damage;
+    const auto to = until_.txid && *until_.txid > from ? until_.txid : std::nullopt;
+    auto chain = replica_.ReadChain(out_.timelines, out_.timeline, from, to, &segments, &damage);
+    if (chain.ok()) {
+      segments = std::move(*chain);
+    } else if (!damage.key.empty()) {
+      out_.gap = damage.missing && out_.problems.empty();
+      out_.problems.push_back(chain.status().message());  // what comes before it is listed
+    } else if (chain.code() != StatusCode::kNotFound) {   // the log ends before --until: so be it
+      return chain.status();
+    }
+    const std::vector<int64_t> times = RestorePointTimes(segments, images_);
+    size_t at = 0;
+    uint64_t inside = 0;
+    for (const SegmentSummary& s : segments) {
+      Txid txid = s.header.first_txid;
+      for (const CommitRecord& record : s.commits) {
+        const int64_t time_us = times[at++];
+        if (txid >= from && Inside(txid, time_us)) {
+          ++inside;
+          out_.rows.push_back(MakeRow(s, txid, time_us, record));
+        }
+        txid = txid.Next();
+      }
+    }
+    out_.total = std::max(out_.total, inside);
+    if (command_.limit > 0 && out_.rows.size() > command_.limit) {
+      out_.rows.erase(out_.rows.begin(), out_.rows.end() - static_cast<ptrdiff_t>(command_.limit));
+    }
+    return Status::Ok();
+  }
+
+  Row MakeRow(const SegmentSummary& segment, Txid txid, int64_t time_us,
+              const CommitRecord& record) const {
+    Row row;
+    row.txid = txid;
+    row.timeline = segment.header.timeline;
+    row.time_us = time_us;
+    row.page_count = record.page_count;
+    row.pages_changed = record.pages.size();
+    row.bytes = segment.size_bytes / segment.header.commit_count;
+    for (const PartRef& part : record.parts) {
+      row.bytes += part.size_bytes;
+    }
+    row.flags = record.flags;
+    row.image = std::any_of(images_.begin(), images_.end(),
+                            [&](const ImageManifest& i) { return i.txid == txid; });
+    for (const MarkDocument& mark : out_.marks) {
+      if (mark.txid == txid && mark.timeline == segment.header.timeline) {
+        row.marks += (row.marks.empty() ? "" : ",") + mark.name;
+      }
+    }
+    return row;
+  }
+
+  Replica& replica_;
+  const ListCommand& command_;
+  Bound since_, until_;
+  std::vector<Replica::Ancestor> ancestry_;
+  std::vector<ImageManifest> images_;
+  Listing out_;
+};
+
+nlohmann::ordered_json ToJson(const Listing& listing) {
+  nlohmann::ordered_json points = nlohmann::json::array();
+  for (const Row& row : listing.rows) {
+    nlohmann::ordered_json point = {
+        {"txid", FormatTxid(row.txid)},       {"time", FormatTimeUtc(row.time_us)},
+        {"timeline", row.timeline.value},     {"page_count", row.page_count},
+        {"pages_changed", row.pages_changed}, {"bytes", row.bytes},
+        {"flags", DescribeFlags(row.flags)},  {"image", row.image}};
+    if (!row.marks.empty()) {
+      point["mark"] = row.marks;
+    }
+    points.push_back(std::move(point));
+  }
+  nlohmann::ordered_json marks = nlohmann::json::array();
+  for (const MarkDocument& mark : listing.marks) {
+    marks.push_back({{"name", mark.name},
+                     {"txid", FormatTxid(mark.txid)},
+                     {"timeline", mark.timeline.value},
+                     {"created", FormatTimeUtc(mark.created_us)}});
+  }
+  return {{"timeline", listing.timeline.value},
+          {"restore_points", listing.total},
+          {"points", points},
+          {"marks", marks},
+          {"timelines", TimelinesToJson(listing.timelines)},
+          {"problems", listing.problems}};
+}
+
+void PrintText(const Listing& listing) {
+  fmt::print("{:16}  {:32}  {:>4} {:>9} {:>7} {:>8}  {}\n", "TXID", "time", "line", "pages",
+             "changed", "bytes", "");
+  for (const Row& row : listing.rows) {
+    std::string notes = DescribeFlags(row.flags);
+    if (row.image) {
+      notes += notes.empty() ? "image" : ",image";
+    }
+    if (!row.marks.empty()) {
+      notes.append(" mark:").append(row.marks);
+    }
+    fmt::print("{:16}  {:32}  {:>4} {:>9} {:>7} {:>8}  {}\n", FormatTxid(row.txid),
+               FormatTimeLocal(row.time_us), row.timeline.value, row.page_count, row.pages_changed,
+               row.bytes, notes);
+  }
+  fmt::print("{} restore points{}\n", listing.total,
+             listing.rows.size() < listing.total
+                 ? fmt::format(", the last {} shown", listing.rows.size())
+                 : "");
+  for (const MarkDocument& mark : listing.marks) {
+    fmt::print("mark {}: TXID {} of timeline {}\n", mark.name, FormatTxid(mark.txid),
+               mark.timeline.value);
+  }
+  for (const TimelineDocument& line : listing.timelines) {
+    if (line.parent.value != 0) {
+      fmt::print("timeline {} leaves {} at TXID {} ({}, {})\n", line.timeline.value,
+                 line.parent.value, FormatTxid(line.parent_txid), TimelineReasonName(line.reason),
+                 FormatTimeLocal(line.created_us));
+    }
+  }
+  for (const std::string& problem : listing.problems) {
+    std::fputs(("damaged: " + problem + "\n").c_str(), stderr);
+  }
+}
+
 }  // namespace
 
 int RunList(const ListCommand& command) {
@@ -77,177 +252,19 @@ int RunList(const ListCommand& command) {
   if (!opened.ok()) {
     return Fail(opened.status(), command.common);
   }
-  auto since = ParseBound(command.since, *opened->replica);
-  auto until = ParseBound(command.until, *opened->replica);
-  if (!since.ok() || !until.ok()) {
-    return Fail(since.ok() ? until.status() : since.status(), command.common);
+  auto listing = Lister(*opened->replica, command).List();
+  if (!listing.ok()) {
+    return Fail(listing.status(), command.common);
   }
-  auto history = ReadHistory(*opened->replica, command.common);
-  if (!history.ok()) {
-    return Fail(history.status(), command.common);
-  }
-  struct Row {
-    Txid txid;
-    TimelineId timeline;
-    int64_t time_us;
-    const CommitRecord* record;
-    uint64_t bytes;  // its share of the segment
-  };
-  std::vector<Row> rows;
-  size_t at = 0;
-  for (const SegmentSummary& s : history->segments) {
-    Txid txid = s.header.first_txid;
-    for (const CommitRecord& record : s.commits) {
-      const int64_t time_us = history->times[at++];
-      const bool inside = (!since->txid || txid >= *since->txid) &&
-                          (!until->txid || txid <= *until->txid) &&
-                          (!since->time_us || time_us >= *since->time_us) &&
-                          (!until->time_us || time_us <= *until->time_us);
-      if (inside && txid >= history->images.front().txid) {
-        rows.push_back({txid, s.header.timeline, time_us, &record,
-                        s.size_bytes / std::max<size_t>(s.commits.size(), 1)});
-      }
-      txid = txid.Next();
-    }
-  }
-  const size_t skip =
-      command.limit > 0 && rows.size() > command.limit ? rows.size() - command.limit : 0;
-  auto mark_of = [&](Txid txid, TimelineId timeline) {
-    std::string names;
-    for (const MarkDocument& mark : history->marks) {
-      if (mark.txid == txid && mark.timeline == timeline) {
-        names += (names.empty() ? "" : ",") + mark.name;
-      }
-    }
-    return names;
-  };
-  auto has_image = [&](Txid txid) {
-    return std::any_of(history->images.begin(), history->images.end(),
-                       [&](const ImageManifest& i) { return i.txid == txid; });
-  };
   if (command.common.json) {
-    nlohmann::ordered_json points = nlohmann::json::array();
-    for (size_t i = skip; i < rows.size(); ++i) {
-      const Row& row = rows[i];
-      nlohmann::ordered_json point = {{"txid", FormatTxid(row.txid)},
-                                      {"time", FormatTimeUtc(row.time_us)},
-                                      {"timeline", row.timeline.value},
-                                      {"page_count", row.record->page_count},
-                                      {"pages_changed", row.record->pages.size()},
-                                      {"bytes", row.bytes},
-                                      {"flags", DescribeFlags(row.record->flags)},
-                                      {"image", has_image(row.txid)}};
-      const std::string names = mark_of(row.txid, row.timeline);
-      if (!names.empty()) {
-        point["mark"] = names;
-      }
-      points.push_back(std::move(point));
-    }
-    PrintJson({{"timeline", history->timeline.value},
-               {"restore_points", rows.size()},
-               {"points", points},
-               {"problems", history->problems}});
+    PrintJson(ToJson(*listing));
   } else {
-    fmt::print("{:16}  {:32}  {:>4} {:>9} {:>7} {:>8}  {}\n", "TXID", "time", "line", "pages",
-               "changed", "bytes", "");
-    for (size_t i = skip; i < rows.size(); ++i) {
-      const Row& row = rows[i];
-      std::string notes = DescribeFlags(row.record->flags);
-      if (has_image(row.txid)) {
-        notes += notes.empty() ? "image" : ",image";
-      }
-      const std::string names = mark_of(row.txid, row.timeline);
-      if (!names.empty()) {
-        notes += " mark:" + names;
-      }
-      fmt::print("{:16}  {:32}  {:>4} {:>9} {:>7} {:>8}  {}\n", FormatTxid(row.txid),
-                 FormatTimeLocal(row.time_us), row.timeline.value, row.record->page_count,
-                 row.record->pages.size(), row.bytes, notes);
-    }
-    fmt::print("{} restore points{}\n", rows.size(),
-               skip > 0 ? fmt::format(", the last {} shown", rows.size() - skip) : "");
-    for (const std::string& problem : history->problems) {
-      std::fputs(("damaged: " + problem + "\n").c_str(), stderr);
-    }
+    PrintText(*listing);
   }
-  if (!history->problems.empty()) {
-    return history->damage.missing ? 6 : 5;
+  if (listing->problems.empty()) {
+    return 0;
   }
-  return 0;
-}
-
-int RunInfo(const CommonOptions& options) {
-  auto opened = OpenReplica(options);
-  if (!opened.ok()) {
-    return Fail(opened.status(), options);
-  }
-  auto history = ReadHistory(*opened->replica, options);
-  if (!history.ok()) {
-    return Fail(history.status(), options);
-  }
-  const ReplicaDocument& document = opened->replica->document();
-  uint64_t log_bytes = 0;
-  uint64_t commits = 0;
-  for (const SegmentSummary& s : history->segments) {
-    log_bytes += s.size_bytes;
-    commits += s.commits.size();
-  }
-  if (history->segments.empty()) {
-    return Fail(NotFoundError("the replica has an image but no log"), options);
-  }
-  const SegmentSummary& last = history->segments.back();
-  const CommitRecord& head = last.commits.back();
-  nlohmann::ordered_json lines = nlohmann::json::array();
-  for (const TimelineDocument& t : history->timelines) {
-    lines.push_back({{"timeline", t.timeline.value},
-                     {"parent", t.parent.value},
-                     {"parent_txid", FormatTxid(t.parent_txid)},
-                     {"reason", TimelineReasonName(t.reason)},
-                     {"created", FormatTimeUtc(t.created_us)}});
-  }
-  nlohmann::ordered_json json = {
-      {"replica", opened->store->Describe()},
-      {"database_id", FormatDatabaseId(document.database_id)},
-      {"format", kFormatVersion},
-      {"created", FormatTimeUtc(document.created_us)},
-      {"page_size", document.page_size},
-      {"timeline", history->timeline.value},
-      {"timelines", lines},
-      {"oldest_txid", FormatTxid(history->images.front().txid)},
-      {"oldest_time", FormatTimeUtc(history->images.front().commit_time_us)},
-      {"latest_txid", FormatTxid(last.last_txid)},
-      {"latest_time", FormatTimeUtc(history->times.back())},
-      {"page_count", head.page_count},
-      {"db_checksum", fmt::format("{:016x}", head.db_checksum)},
-      {"commits", commits},
-      {"segments", history->segments.size()},
-      {"log_bytes", log_bytes},
-      {"images", history->images.size()},
-      {"newest_image_txid", FormatTxid(history->images.back().txid)},
-      {"marks", history->marks.size()},
-      {"writer_sqlite", history->images.back().sqlite_version},
-      {"problems", history->problems},
-  };
-  if (options.json) {
-    PrintJson(json);
-  } else {
-    for (const auto& [key, value] : json.items()) {
-      if (key == "timelines") {
-        for (const auto& line : value) {
-          fmt::print("{:18} {}\n", "timeline", line.dump());
-        }
-      } else if (key != "problems") {
-        fmt::print("{:18} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
-      }
-    }
-    for (const std::string& problem : history->problems) {
-      std::fputs(("damaged: " + problem + "\n").c_str(), stderr);
-    }
-  }
-  if (!history->problems.empty()) {
-    return history->damage.missing ? 6 : 5;
-  }
-  return 0;
+  return listing->gap ? kExitGap : ExitCodeFor(StatusCode::kCorruption);
 }
 
 }  // namespace sqlite_s3

@@ -84,8 +84,7 @@ Result<RestoreReport> Restorer::CheckOnly(Txid image, Damage* damage) {
     ASSIGN_OR_RETURN(report_.plan, PlanRestore(replica_, options_.target, plan_options, damage));
   }
   RETURN_IF_ERROR(CheckSpace());
-  RETURN_IF_ERROR(OpenTarget());
-  RETURN_IF_ERROR(LoadImage(replica_, plan_.image, *pages_, file_->path(), progress_, damage));
+  RETURN_IF_ERROR(LoadPlannedImage(damage));
   RETURN_IF_ERROR(ReplayLog(damage));
   RETURN_IF_ERROR(Prove());
   progress_.Done();
@@ -110,15 +109,9 @@ Status Restorer::PlanAndLoadImage(PlanOptions plan_options, Damage* damage) {
       if (options_.dry_run) {
         return Status::Ok();
       }
-      RETURN_IF_ERROR(OpenTarget());
-      const Stopwatch stopwatch(&report_.image_seconds);
-      status = LoadImage(replica_, plan_.image, *pages_, file_->path(), progress_, &here);
+      status = LoadPlannedImage(&here);
       if (status.ok()) {
-        report_.objects_fetched += plan_.image.parts.size();
-        for (const ImagePartInfo& part : plan_.image.parts) {
-          report_.bytes_fetched += part.size_bytes;
-        }
-        return Status::Ok();
+        return status;
       }
     }
     if (!first_error) {
@@ -132,6 +125,17 @@ Status Restorer::PlanAndLoadImage(PlanOptions plan_options, Damage* damage) {
     report_.problems.push_back(status.message());
     plan_options.image_before = here.image;
   }
+}
+
+Status Restorer::LoadPlannedImage(Damage* damage) {
+  RETURN_IF_ERROR(OpenTarget());
+  const Stopwatch stopwatch(&report_.image_seconds);
+  RETURN_IF_ERROR(LoadImage(replica_, plan_.image, *pages_, file_->path(), progress_, damage));
+  report_.objects_fetched += plan_.image.parts.size();
+  for (const ImagePartInfo& part : plan_.image.parts) {
+    report_.bytes_fetched += part.size_bytes;
+  }
+  return Status::Ok();
 }
 
 std::string Restorer::Directory() const {

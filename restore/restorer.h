@@ -60,6 +60,7 @@ class Restorer {
   Status CheckSpace() const;
   Status OpenTarget();
   Status PlanAndLoadImage(PlanOptions plan_options, Damage* damage);
+  Status LoadPlannedImage(Damage* damage);
   Status ReplayLog(Damage* damage);
   Status Prove();
   Status CheckWithSqlite() const;

@@ -31,26 +31,38 @@ int RunVerify(const VerifyCommand& command) {
   int code = 0;
   nlohmann::ordered_json damages = nlohmann::json::array();
   for (const VerifyFinding& finding : report->findings) {
-    code = finding.missing ? kExitGap : ExitCodeFor(StatusCode::kCorruption);
-    damages.push_back({{"message", finding.message}, {"missing", finding.missing}});
+    // Wrong bytes are the graver finding of the two.
+    if (code != ExitCodeFor(StatusCode::kCorruption)) {
+      code = finding.missing ? kExitGap : ExitCodeFor(StatusCode::kCorruption);
+    }
+    damages.push_back(
+        {{"object", finding.object}, {"message", finding.message}, {"missing", finding.missing}});
     if (!command.common.json) {
       std::fputs(("damaged: " + finding.message + "\n").c_str(), stderr);
     }
   }
   if (command.common.json) {
+    nlohmann::ordered_json restorable = nlohmann::json::array();
+    for (const RestorableRange& range : report->restorable) {
+      restorable.push_back({{"timeline", range.timeline.value},
+                            {"first_txid", FormatTxid(range.first)},
+                            {"last_txid", FormatTxid(range.last)}});
+    }
     PrintJson({{"ok", report->findings.empty()},
                {"images", report->images},
                {"commits", report->commits},
-               {"restorable_from", FormatTxid(report->first)},
-               {"restorable_to", FormatTxid(report->last)},
                {"bytes", report->bytes},
+               {"restorable", restorable},
                {"damages", damages}});
-  } else {
-    fmt::print("{} images and {} commits replayed, {:.1f} MB; TXID {} to {} restorable{}\n",
-               report->images, report->commits, static_cast<double>(report->bytes) / 1e6,
-               FormatTxid(report->first), FormatTxid(report->last),
-               report->findings.empty() ? "" : ", see the damage above");
+    return code;
   }
+  for (const RestorableRange& range : report->restorable) {
+    fmt::print("timeline {}: TXID {} to {} restorable\n", range.timeline.value,
+               FormatTxid(range.first), FormatTxid(range.last));
+  }
+  fmt::print("{} images and {} commits replayed, {:.1f} MB{}\n", report->images, report->commits,
+             static_cast<double>(report->bytes) / 1e6,
+             report->findings.empty() ? "; no damage" : "; see the damage above");
   return code;
 }
 

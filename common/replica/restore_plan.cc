@@ -259,6 +259,30 @@ std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments, 
   return times;
 }
 
+std::vector<int64_t> RestorePointTimes(const std::vector<SegmentSummary>& segments,
+                                       const std::vector<ImageManifest>& images) {
+  std::vector<int64_t> times;
+  auto image = images.begin();
+  int64_t image_time_us = INT64_MIN;
+  int64_t floor_us = INT64_MIN;
+  for (const SegmentSummary& segment : segments) {
+    Txid txid = segment.header.first_txid;
+    for (const CommitRecord& record : segment.commits) {
+      bool starts_anew = false;
+      for (; image != images.end() && image->txid <= txid; ++image) {
+        image_time_us = std::max(image_time_us, image->commit_time_us);
+        // An image may lie before the first segment, or on this very commit.
+        starts_anew = image->txid == txid;
+        floor_us = image_time_us;
+      }
+      floor_us = starts_anew ? image_time_us : std::max(floor_us, record.time_us);
+      times.push_back(floor_us);
+      txid = txid.Next();
+    }
+  }
+  return times;
+}
+
 Result<std::vector<ImageManifest>> ImagesOfHistory(Replica& replica,
                                                    const std::vector<Replica::Ancestor>& ancestry,
                                                    std::vector<std::string>* problems) {

@@ -59,6 +59,12 @@ struct RestorePlan {
 std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments,
                                    int64_t floor_us = INT64_MIN);
 
+// The times that plans see: the same, but from each image of the history on anew. `segments` as
+// ReadChain gives them, from a segment that holds or follows the first image of `images`; `images`
+// as ImagesOfHistory gives them.
+std::vector<int64_t> RestorePointTimes(const std::vector<SegmentSummary>& segments,
+                                       const std::vector<ImageManifest>& images);
+
 struct PlanOptions {
   std::optional<TimelineId> timeline;  // absent: "latest", or the mark's own
   std::optional<Txid> image_before;    // only images of earlier TXIDs: the later ones are damaged

@@ -308,6 +308,30 @@ TEST_F(RestorePlanTest, SegmentsArePassedOnWithoutASecondFetch) {
   EXPECT_EQ(counted_.TotalCount(), 0);
 }
 
+TEST_F(RestorePlanTest, RestorePointTimesAreThoseThatPlansSee) {
+  for (int64_t second : {10, 50, 20, 30, 900'000, 40, 45, 44, 60, 55}) {
+    At(second);
+    if (second == 20 || second == 40 || second == 44) {
+      history_.MakeImage(history_.txid());
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(auto timelines, replica_.ListTimelines());
+  ASSERT_OK_AND_ASSIGN(auto ancestry, Replica::Ancestry(timelines, TimelineId{1}));
+  ASSERT_OK_AND_ASSIGN(auto images, ImagesOfHistory(replica_, ancestry));
+  for (uint64_t from : {1u, 5u, 8u}) {
+    ASSERT_OK_AND_ASSIGN(auto chain,
+                         replica_.ReadChain(timelines, TimelineId{1}, Txid{from}, std::nullopt));
+    const std::vector<int64_t> times = RestorePointTimes(chain, images);
+    for (size_t i = 0; i < times.size(); ++i) {
+      ASSERT_OK_AND_ASSIGN(RestorePlan plan, Plan(Txid{from + i}));
+      // From the middle of the chain, the image before must be known by its time alone.
+      if (from == 1 || plan.image.txid.value >= from) {
+        EXPECT_EQ(times[i], plan.commit_time_us) << from + i;
+      }
+    }
+  }
+}
+
 TEST(MonotoneTimesTest, NeverGoBack) {
   std::vector<SegmentSummary> segments(2);
   for (int64_t t : {5, 3, 7}) {
