@@ -224,7 +224,14 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
   }
   auto outcome = capture_->MakeRoom(*this);
   if (outcome.ok() && !outcome->ran && frames >= 2 * threshold && MayMerge()) {
-    // The encoder is behind: rather than let the WAL or memory grow, commits share restore points.
+    // The encoder is behind: hold this thread for a moment, so that every commit keeps its point.
+    if (!AwaitMemory(lock)) {
+      return;
+    }
+    outcome = capture_->MakeRoom(*this);
+  }
+  if (outcome.ok() && !outcome->ran && frames >= 3 * threshold && MayMerge()) {
+    // Still behind: rather than let the WAL or memory grow, commits share restore points.
     merging_ = true;
     outcome = capture_->MakeRoom(*this);
     merging_ = false;
@@ -251,6 +258,23 @@ bool EngineImpl::TryLockCapture(std::unique_lock<std::mutex>& lock,
     }
     const timespec pause{0, 20'000};  // the worker holds it for a fraction of a millisecond
     nanosleep(&pause, nullptr);
+  }
+  return true;
+}
+
+// Gives the encoder the mutex and at most kHookRoomWait. False when there is nothing to capture with
+// any more.
+bool EngineImpl::AwaitMemory(std::unique_lock<std::mutex>& lock) {
+  const int64_t deadline = Monotonic() + std::chrono::microseconds(kHookRoomWait).count();
+  const uint64_t enough = config_.options.memory_bytes / 2;
+  while (account_.bytes() > enough && MayMerge() && Monotonic() < deadline) {
+    lock.unlock();
+    const timespec pause{0, 100'000};
+    nanosleep(&pause, nullptr);
+    lock.lock();
+    if (!capture_ || gap_ || !capture_->pinned()) {
+      return false;
+    }
   }
   return true;
 }

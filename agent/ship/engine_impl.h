@@ -95,6 +95,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status CutIfDue(bool* full);
   Status CutNow();
   Status MakeRoomIfDue();
+  Status FreshenPin();
   Status EnterGap();
   struct Tickets {
     uint64_t sync, capture, room;
@@ -140,6 +141,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void ScanSees(PageNumber page, ByteSpan content);
 
   // engine.cc
+  bool AwaitMemory(std::unique_lock<std::mutex>& lock);
   bool TryLockCapture(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience);
   void MakeRoomInHook(uint32_t frames);
   void WaitForRoom();
@@ -215,7 +217,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint32_t worker_room_retry_at_ = 0;  // frames
   uint32_t worker_room_done_at_ = 0;
   bool last_capture_ok_ = true;
-  bool big_waits_ = false;  // a commit too big for what is left of the spool
+  uint64_t quiet_frames_ = 0;  // captured in all, a round ago
+  bool big_waits_ = false;     // a commit too big for what is left of the spool
   int64_t nap_us_ = 2000, nap_since_us_ = 0;
   uint64_t nap_frames_ = 0;  // frames_total at nap_since_us_
   std::vector<CapturedCommit> encode_batch_;

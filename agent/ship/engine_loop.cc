@@ -183,6 +183,9 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
     if (status.ok()) {
       status = MakeRoomIfDue();
     }
+    if (status.ok() && caught_up) {
+      status = FreshenPin();
+    }
     if (status.ok() && !more) {
       if ((*shared_)->roomed_ticket < tickets.room) {
         (*shared_)->roomed_ticket = tickets.room;
@@ -445,6 +448,24 @@ Status EngineImpl::MakeRoomIfDue() {
   worker_room_done_at_ = outcome->complete ? capture_->captured_frames() : 0;
   worker_room_retry_at_ = outcome->complete ? 0 : frames + threshold / 8 + 1;
   return Status::Ok();
+}
+
+// An application's FULL, RESTART or TRUNCATE checkpoint holds the write lock while it waits for
+// readers of older frames, and then for readers of any: with a pin that stays behind, every writer
+// waits for as long as its busy timeout says. In quiet moments (and such a wait is one) the pin
+// moves to the last frame, and once all is backfilled to slot 0, which is in nobody's way.
+Status EngineImpl::FreshenPin() {
+  std::lock_guard lock(capture_mutex_);
+  if (gap_ || !capture_) {
+    return Status::Ok();
+  }
+  const uint64_t frames = capture_->frames_total();
+  const bool quiet = std::exchange(quiet_frames_, frames) == frames;
+  if (!quiet || !capture_->PinIsBehind()) {
+    return Status::Ok();
+  }
+  auto moved = capture_->MovePin(*this);
+  return moved.code() == StatusCode::kUnavailable ? Status::Ok() : moved.status();
 }
 
 // when_full=resync: what was captured so far still goes to the spool, then the pin is given up and

@@ -163,6 +163,9 @@ Status EngineImpl::CheckConflict(const SpoolItem& item, const Bytes& ours) {
 }
 
 void EngineImpl::Acknowledge(const SpoolItem& item) {
+  if (state() == EngineState::kStoreAway) {
+    SetState(EngineState::kShipping);  // before anybody who waits is told, and may ask
+  }
   ++segments_;
   acked_txid_ = item.last.value;
   {

@@ -136,6 +136,11 @@ class WalCapture {
   // Moves the pin to now. Captures everything first: kCaughtUp, or the reason why the old pin
   // stays.
   Result<CaptureOutcome> MovePin(CaptureSink& sink);
+  // Whether a moved pin would be in the way of somebody else's checkpoint less than this one is.
+  bool PinIsBehind() const {
+    return pin_frame_ != frame_ || pin_salt1_ != salt1_ ||
+           pin_backfilled_ != index_.BackfilledFrames();
+  }
   // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink);
   // The same while the write lock is held, so that a busy writer cannot stay ahead. kUnavailable
@@ -210,6 +215,7 @@ class WalCapture {
   Connection lock_connection_;  // opened when a write lock is first needed
   Statement begin_[2], read_[2], end_[2];
   int pinned_ = 0;  // which connection holds the read transaction; -1 after ReleasePin
+  uint32_t pin_frame_ = 0, pin_salt1_ = 0, pin_backfilled_ = 0;  // when it was last moved
   WalIndexView index_;
   std::optional<WalFile> wal_;
 

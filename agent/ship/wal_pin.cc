@@ -40,6 +40,7 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
     return CaptureOutcome::kNoRoom;
   }
   int next = 1 - pinned_;
+  const uint32_t backfilled = index_.BackfilledFrames();
   RETURN_IF_ERROR(BeginRead(next));
   auto outcome = Capture(sink, kEverything);
   if (!outcome.ok() || *outcome != CaptureOutcome::kCaughtUp) {
@@ -52,6 +53,9 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   }
   EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
   pinned_ = next;
+  pin_frame_ = frame_;
+  pin_salt1_ = salt1_;
+  pin_backfilled_ = backfilled;
   return outcome;
 }
 
