@@ -262,8 +262,8 @@ bool EngineImpl::TryLockCapture(std::unique_lock<std::mutex>& lock,
   return true;
 }
 
-// Gives the encoder the mutex and at most kHookRoomWait. False when there is nothing to capture with
-// any more.
+// Gives the encoder the mutex and at most kHookRoomWait. False when there is nothing to capture
+// with any more.
 bool EngineImpl::AwaitMemory(std::unique_lock<std::mutex>& lock) {
   const int64_t deadline = Monotonic() + std::chrono::microseconds(kHookRoomWait).count();
   const uint64_t enough = config_.options.memory_bytes / 2;

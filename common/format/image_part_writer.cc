@@ -10,8 +10,8 @@
 namespace sqlite_s3 {
 namespace {
 
-// Room for a part from the start: growing by doubling would hold the old and the new buffer at once,
-// half as much again as the part itself. What is not written to costs address space only.
+// Room for a part from the start: growing by doubling would hold the old and the new buffer at
+// once, half as much again as the part itself. What is not written to costs address space only.
 constexpr size_t kReservedBytes = 17 << 20;
 
 Bytes Header(uint32_t page_size) {
