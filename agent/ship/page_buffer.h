@@ -4,24 +4,67 @@
 
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
+#include <mutex>
 #include <new>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "common/base/bytes.h"
 
 namespace sqlite_s3 {
 
-// Bytes of live page buffers. Thread-safe.
+// Bytes of live page buffers, and the buffers themselves: freed ones are kept for the next page, up
+// to a bound, whichever thread takes it. Left to malloc, committing thread and worker would each
+// grow an arena of their own and the bound be paid twice (76 MiB for 24, measured). Thread-safe.
 class MemoryAccount {
  public:
+  MemoryAccount() = default;
+  MemoryAccount(const MemoryAccount&) = delete;
+  MemoryAccount& operator=(const MemoryAccount&) = delete;
+  ~MemoryAccount() {
+    for (void* block : free_) {
+      ::operator delete(block);
+    }
+  }
+
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
-  void Add(size_t n) { bytes_.fetch_add(n, std::memory_order_relaxed); }
-  void Subtract(size_t n) { bytes_.fetch_sub(n, std::memory_order_relaxed); }
+
+  // A block for a page of `page_size` bytes and `header` more.
+  void* Take(size_t header, size_t page_size) {
+    bytes_.fetch_add(page_size, std::memory_order_relaxed);
+    {
+      std::lock_guard lock(mutex_);
+      if (free_block_bytes_ == header + page_size && !free_.empty()) {
+        void* block = free_.back();
+        free_.pop_back();
+        return block;
+      }
+    }
+    return ::operator new(header + page_size);
+  }
+  void Give(void* block, size_t header, size_t page_size) {
+    bytes_.fetch_sub(page_size, std::memory_order_relaxed);
+    {
+      std::lock_guard lock(mutex_);
+      if (free_.empty()) {
+        free_block_bytes_ = header + page_size;  // one page size at a time: one database
+      }
+      if (free_block_bytes_ == header + page_size &&
+          (free_.size() + 1) * free_block_bytes_ <= kMaxFreeBytes) {
+        free_.push_back(block);
+        return;
+      }
+    }
+    ::operator delete(block);
+  }
 
  private:
+  static constexpr size_t kMaxFreeBytes = 8 << 20;
   std::atomic<size_t> bytes_{0};
+  std::mutex mutex_;
+  std::vector<void*> free_;
+  size_t free_block_bytes_ = 0;
 };
 
 // A counted reference; copying and dropping is thread-safe, the content is written before it is
@@ -31,9 +74,7 @@ class PagePtr {
   PagePtr() = default;
   static PagePtr Make(uint32_t page_size, MemoryAccount& account) {
     PagePtr p;
-    void* memory = ::operator new(sizeof(Header) + page_size);
-    p.header_ = new (memory) Header{{1}, page_size, &account};
-    account.Add(page_size);
+    p.header_ = new (account.Take(sizeof(Header), page_size)) Header{{1}, page_size, &account};
     return p;
   }
   PagePtr(const PagePtr& other) : header_(other.header_) {
@@ -48,9 +89,10 @@ class PagePtr {
   }
   ~PagePtr() {
     if (header_ != nullptr && header_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      header_->account->Subtract(header_->size);
+      MemoryAccount* account = header_->account;
+      const uint32_t size = header_->size;
       header_->~Header();
-      ::operator delete(header_);
+      account->Give(header_, sizeof(Header), size);
     }
   }
 
