@@ -287,6 +287,7 @@ Status EngineImpl::EncodeQueue(size_t max_commits) {
       queue_since_us_ = Monotonic();
     }
   }
+  encoder_->SetUnhurried(encode_batch_.size() < max_commits / 2);
   for (const CapturedCommit& commit : encode_batch_) {
     if (encoder_->empty()) {
       segment_since_us_ = since;

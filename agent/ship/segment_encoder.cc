@@ -3,13 +3,21 @@
 #include <algorithm>
 
 namespace sqlite_s3 {
+namespace {
+
+// An insert with two indexes takes 8 bytes less at level 6 than at 3, and 15 us more.
+constexpr int kUnhurriedLevels = 3;
+constexpr int kMaxLevel = 19;
+
+}  // namespace
 
 SegmentEncoder::SegmentEncoder(const Config& config, const HistoryState& start, PageHashes& hashes)
     : config_(config),
       state_(start),
       hashes_(hashes),
       hasher_(config.checksum_key),
-      chunk_encoder_(config.level) {}
+      chunk_encoder_(config.level),
+      unhurried_encoder_(std::min(config.level + kUnhurriedLevels, kMaxLevel)) {}
 
 SegmentBuilder& SegmentEncoder::Builder() {
   if (!builder_) {
@@ -102,7 +110,8 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
         bases_.insert(bases_.end(), base.begin(), base.end());
       }
     }
-    RETURN_IF_ERROR(chunk_encoder_.Append(pages_, bases_, chunks_));
+    ChunkEncoder& chunks = unhurried_ ? unhurried_encoder_ : chunk_encoder_;
+    RETURN_IF_ERROR(chunks.Append(pages_, bases_, chunks_));
   }
   record.db_checksum = checksum;
   return AddRecord(std::move(record), chunks_, commit.end);

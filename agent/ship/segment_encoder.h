@@ -65,6 +65,9 @@ class SegmentEncoder {
   Status AddStreamed(const StreamedCommit& commit, bool with_bases, const PageReader& read,
                      const PartSink& parts);
 
+  // Commits come slowly: there is time for a few bytes less.
+  void SetUnhurried(bool unhurried) { unhurried_ = unhurried; }
+
   bool empty() const { return !builder_ || builder_->commit_count() == 0; }
   uint32_t commit_count() const { return builder_ ? builder_->commit_count() : 0; }
   uint64_t size_bytes() const { return builder_ ? builder_->size_bytes() : 0; }
@@ -88,6 +91,8 @@ class SegmentEncoder {
   PageHashes& hashes_;
   PageHasher hasher_;
   ChunkEncoder chunk_encoder_;
+  ChunkEncoder unhurried_encoder_;  // kUnhurriedLevels above it
+  bool unhurried_ = false;
   std::optional<SegmentBuilder> builder_;
   Bytes pages_, bases_, chunks_;  // reused
 };
