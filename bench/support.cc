@@ -190,10 +190,10 @@ void App::Sync() {
   }
 }
 
-void App::Stop() {
+void App::Stop(std::chrono::milliseconds timeout) {
   if (engine_) {
     sqlite3_wal_autocheckpoint(db_.get(), 1000);
-    (void)engine_->Stop(std::chrono::minutes(1));  // a benchmark may end with its store away
+    (void)engine_->Stop(timeout);  // a benchmark may end with its store away
     engine_.reset();
   }
 }

@@ -112,7 +112,8 @@ class App {
   Engine* engine() { return engine_.get(); }
   sqlite3* db() { return db_.get(); }
   uint32_t last_frames() const { return last_frames_; }
-  void Stop();
+  // Flushes within the timeout.
+  void Stop(std::chrono::milliseconds timeout = std::chrono::minutes(1));
 
  private:
   static int Hook(void* self, sqlite3*, const char* schema, int frames);
