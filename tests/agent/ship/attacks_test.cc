@@ -16,7 +16,8 @@ namespace {
 
 void Rows(ShippedDatabase& db, int rows, int bytes) {
   db.Exec("with recursive n(i) as (select 1 union all select i+1 from n where i<" +
-          std::to_string(rows) + ") insert into t(id, a, b) select i, random(), randomblob(" +
+          std::to_string(rows) +
+          ") insert into t(id, a, b) select i, (i * 7919) % 100003, randomblob(" +
           std::to_string(bytes) + ") from n");
 }
 
@@ -57,7 +58,7 @@ void AttackUntilSalvaged(const std::function<void(ShippedDatabase&, int)>& trans
 TEST(AttacksTest, ZeroSaltFramesAfterRollbackTo) {
   AttackUntilSalvaged([](ShippedDatabase& db, int) {
     db.Exec(
-        "begin; savepoint s; insert into t(a,b) select random(), b from t limit 1000; "
+        "begin; savepoint s; insert into t(a,b) select (id * 7919) % 100003, b from t limit 1000; "
         "rollback to s; release s; insert into t(a) values(3); commit");
   });
 }
@@ -65,9 +66,10 @@ TEST(AttacksTest, ZeroSaltFramesAfterRollbackTo) {
 TEST(AttacksTest, ZeroSaltFramesAfterAFailedStatement) {
   AttackUntilSalvaged([](ShippedDatabase& db, int) {
     db.Exec("begin; insert into t(a) values(3)");
-    EXPECT_FALSE(db.TryExec("insert into t(id,a,b) select case when id=1000 then 1 else "
-                            "id+10000000 end, random(), b from t order by id limit 1500")
-                     .ok());
+    EXPECT_FALSE(
+        db.TryExec("insert into t(id,a,b) select case when id=1000 then 1 else "
+                   "id+10000000 end, (id * 7919) % 100003, b from t order by id limit 1500")
+            .ok());
     db.Exec("insert into t(a) values(4); commit");
   });
 }
@@ -169,8 +171,8 @@ TEST(AttacksTest, WritersInOtherProcesses) {
   }
 }
 
-// A FULL, RESTART or TRUNCATE checkpoint holds the write lock while it waits for our pin: it must not
-// wait for as long as its busy timeout, and every writer with it.
+// A FULL, RESTART or TRUNCATE checkpoint holds the write lock while it waits for our pin: it must
+// not wait for as long as its busy timeout, and every writer with it.
 TEST(AttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, a int, b blob)");
