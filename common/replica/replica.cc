@@ -166,8 +166,7 @@ Result<std::vector<ImageManifest>> Replica::ListImages(TimelineId timeline,
   return images;
 }
 
-Result<Bytes> Replica::ReadChecked(const std::string& key, uint64_t size_bytes,
-                                   const Digest& digest) {
+Result<Bytes> Replica::ReadSized(const std::string& key, uint64_t size_bytes) {
   auto bytes = store_.Get(key, size_bytes);
   if (bytes.code() == StatusCode::kNotFound) {
     return NotFoundError(key + " is missing");
@@ -181,7 +180,13 @@ Result<Bytes> Replica::ReadChecked(const std::string& key, uint64_t size_bytes,
     return CorruptionError(key + ": has " + std::to_string(bytes->size()) + " bytes, not " +
                            std::to_string(size_bytes));
   }
-  if (ComputeDigest(*bytes) != digest) {
+  return bytes;
+}
+
+Result<Bytes> Replica::ReadChecked(const std::string& key, uint64_t size_bytes,
+                                   const Digest& digest) {
+  ASSIGN_OR_RETURN(Bytes bytes, ReadSized(key, size_bytes));
+  if (ComputeDigest(bytes) != digest) {
     return CorruptionError(key + ": its digest is not the one it was written with");
   }
   return bytes;
@@ -201,13 +206,23 @@ Result<std::vector<uint64_t>> Replica::ReadImageHashes(const ImageManifest& imag
   return hashes;
 }
 
-Result<Bytes> Replica::ReadImagePart(const ImageManifest& image, const ImagePartInfo& part) {
+Result<Bytes> Replica::ReadImagePartUnchecked(const ImageManifest& image,
+                                              const ImagePartInfo& part) {
   const std::string key = keys::ImagePart(image.timeline, image.txid, image.nonce, part.number);
   if (part.size_bytes > kMaxImagePartBytes) {
     return CorruptionError(key + ": is said to have " + std::to_string(part.size_bytes) +
                            " bytes, more than a part may have");
   }
-  return ReadChecked(key, part.size_bytes, part.digest);
+  return ReadSized(key, part.size_bytes);
+}
+
+Result<Bytes> Replica::ReadImagePart(const ImageManifest& image, const ImagePartInfo& part) {
+  ASSIGN_OR_RETURN(Bytes bytes, ReadImagePartUnchecked(image, part));
+  if (ComputeDigest(bytes) != part.digest) {
+    return CorruptionError(keys::ImagePart(image.timeline, image.txid, image.nonce, part.number) +
+                           ": its digest is not the one it was written with");
+  }
+  return bytes;
 }
 
 Result<Bytes> Replica::ReadPart(TimelineId timeline, const PartRef& part) {

@@ -131,6 +131,8 @@ class Replica {
   Result<std::vector<uint64_t>> ReadImageHashes(const ImageManifest& image);
   // Bytes of part `part` of the image, checked. Thread-safe if the store is.
   Result<Bytes> ReadImagePart(const ImageManifest& image, const ImagePartInfo& part);
+  // The same with nothing but the size checked: for who checks the pages themselves.
+  Result<Bytes> ReadImagePartUnchecked(const ImageManifest& image, const ImagePartInfo& part);
 
   // Ascending by name. A damaged mark is skipped and named in `problems`.
   Result<std::vector<MarkDocument>> ListMarks(std::vector<std::string>* problems = nullptr);
@@ -144,6 +146,7 @@ class Replica {
  private:
   // Fetches and checks one object of known size and digest; kCorruption naming the key.
   Result<Bytes> ReadChecked(const std::string& key, uint64_t size_bytes, const Digest& digest);
+  Result<Bytes> ReadSized(const std::string& key, uint64_t size_bytes);
   Result<Head> HeadFromParent(const std::vector<TimelineDocument>& timelines,
                               const TimelineDocument& line);
   std::optional<Segment> TakeKept(const std::string& key);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/format/image_part.h"
 #include "common/format/keys.h"
 #include "tests/restore/restore_fixture.h"
 #include "tests/restore/sqlite_history.h"
@@ -136,6 +137,33 @@ TEST_F(DamageTest, ADamagedImageWithoutAnOlderOneIsTheError) {
   EXPECT_STATUS(report, StatusCode::kNotFound);
   EXPECT_EQ(damage_.key, parts[0].key);
   EXPECT_TRUE(damage_.missing);
+}
+
+TEST_F(DamageTest, AnImagePartThatWasSwappedForAWholeOneIsNamed) {
+  // Sound in itself, and of the size that the manifest tells: a page of it is another one.
+  ASSERT_OK_AND_ASSIGN(auto parts, ListAll(*store_, keys::ImagePrefix(TimelineId{1}, Txid{1})));
+  ASSERT_OK_AND_ASSIGN(Bytes part, store_->Get(parts[0].key, 1 << 20));
+  ASSERT_OK_AND_ASSIGN(auto frames, ParseImagePart(part, 1024, "part"));
+  ImagePartBuilder builder(1024, 1);
+  for (const ImageFrame& frame : frames) {
+    Bytes pages(size_t{frame.page_count} * 1024);
+    ASSERT_OK(DecodeImageFrame(part, frame, 1024, pages, "part"));
+    std::vector<PageNumber> numbers;
+    for (const PageRun& run : frame.runs) {
+      for (uint32_t i = 0; i < run.count; ++i) {
+        numbers.push_back(run.first + i);
+      }
+    }
+    std::swap(pages[200], pages[201]);
+    pages[300] ^= 1;
+    ASSERT_OK(builder.AddFrame(numbers, pages));
+  }
+  Bytes swapped = builder.Finish();
+  ASSERT_OK(store_->Put(parts[0].key, swapped));
+  auto report = Restore(Txid{3});
+  EXPECT_STATUS(report, StatusCode::kCorruption);
+  EXPECT_EQ(damage_.key, parts[0].key);
+  EXPECT_EQ(damage_.image, Txid{1});
 }
 
 TEST_F(DamageTest, AMissingPartOfACommitIsAGapWithTheBestPointBefore) {
