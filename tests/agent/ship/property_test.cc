@@ -29,6 +29,9 @@ void RunHistory(uint64_t seed, std::atomic<uint64_t>* compared) {
   } catch (const std::exception& e) {
     ADD_FAILURE() << e.what();
   }
+  if (testing::Test::HasFailure()) {
+    history.PrintLog();
+  }
 }
 
 TEST(PropertyTest, EveryCommitOfARandomHistoryRestoresToItsBytes) {

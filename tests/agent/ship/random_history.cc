@@ -80,6 +80,12 @@ void RandomHistory::Run() {
   Check();
 }
 
+void RandomHistory::PrintLog() {
+  for (const std::string& line : db_->log()) {
+    std::cerr << description_ << " | " << line << "\n";
+  }
+}
+
 void RandomHistory::Note() {
   if (away_ && !settled_) {
     return;  // a start that needs the store waits for it: no TXID is known before

@@ -26,6 +26,8 @@ class RandomHistory {
 
   size_t noted() const { return db_->noted(); }
   const std::string& description() const { return description_; }
+  // What the engines said, for a failed test.
+  void PrintLog();
 
  private:
   uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
