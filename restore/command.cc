@@ -93,7 +93,9 @@ int Fail(const Status& status, const CommonOptions& options, const Damage* damag
     return code;
   }
   nlohmann::ordered_json error = {
-      {"code", StatusCodeName(status.code())}, {"exit_code", code}, {"message", message}};
+      {"code", code == kExitGap ? "gap" : StatusCodeName(status.code())},
+      {"exit_code", code},
+      {"message", message}};
   if (!hint.empty()) {
     error["hint"] = hint;
   }

@@ -5,6 +5,7 @@
 
 namespace sqlite_s3 {
 
+inline constexpr int kExitUsage = 2;
 inline constexpr int kExitGap = 6;  // an object is missing: told apart from kNotFound by the plan
 
 constexpr int ExitCodeFor(StatusCode code) {
@@ -12,7 +13,7 @@ constexpr int ExitCodeFor(StatusCode code) {
     case StatusCode::kOk:
       return 0;
     case StatusCode::kInvalidArgument:
-      return 2;
+      return kExitUsage;
     case StatusCode::kNotFound:
       return 3;
     case StatusCode::kAlreadyExists:

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string_view>
 
 #include "common/sqlite/sqlite_api.h"
 #include "restore/command.h"
+#include "restore/exit_codes.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -77,8 +80,14 @@ int Run(int argc, char** argv) {
     std::fputs((app.help() + "\nThe main job:\n" + main_app.help()).c_str(), stdout);
     return 0;
   } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0 &&
+        std::find(argv, argv + argc, std::string_view("--json")) != argv + argc) {
+      CommonOptions json;
+      json.json = true;
+      return Fail(InvalidArgumentError(error.what()), json);
+    }
     const int code = chosen.exit(error, std::cout, std::cerr);
-    return code == 0 ? 0 : 2;
+    return code == 0 ? 0 : kExitUsage;
   }
   if (*list_app) {
     return RunList(list);
@@ -105,6 +114,6 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {  // std::bad_alloc and our bugs
     std::fputs(fmt::format("sqlite-s3-restore: internal error: {}\n", error.what()).c_str(),
                stderr);
-    return 70;
+    return sqlite_s3::ExitCodeFor(sqlite_s3::StatusCode::kInternal);
   }
 }

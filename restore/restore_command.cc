@@ -118,6 +118,11 @@ int RunRestore(const RestoreCommand& command) {
     return Fail(InvalidArgumentError("--json and '-o -' would both write to standard output"),
                 command.common);
   }
+  if (command.output == "-" && !command.dry_run && isatty(STDOUT_FILENO) != 0) {
+    return Fail(InvalidArgumentError(
+                    "'-o -' would write a database to this terminal, hint: redirect it to a file"),
+                command.common);
+  }
   InstallSignalHandlers();
   auto opened = OpenReplica(command.common);
   if (!opened.ok()) {

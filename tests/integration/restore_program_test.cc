@@ -109,6 +109,7 @@ TEST_F(RestoreProgramTest, FailsWithTheFixedExitCodesAndNamesTheObject) {
   ASSERT_OK(store_->Delete(segment));
   EXPECT_EQ(code({replica_, "-o", output_}), 6);
   const auto error = Json(Run({replica_, "-o", output_, "--json"}))["error"];
+  EXPECT_EQ(error["code"], "gap");
   EXPECT_EQ(error["object"], segment);
   EXPECT_EQ(error["missing"], true);
   EXPECT_EQ(error["best_txid"], "0000000000000003");
@@ -134,6 +135,9 @@ TEST_F(RestoreProgramTest, RefusesBadCommandLines) {
     EXPECT_EQ(Run(arguments).exit_code, 2) << ::testing::PrintToString(arguments);
   }
   EXPECT_THAT(Files(), IsEmpty());
+  const ProgramResult json = Run({replica_, "-o", output_, "--frob", "--json"});
+  EXPECT_EQ(json.exit_code, 2);
+  EXPECT_EQ(Json(json)["error"]["code"], "invalid argument");
   EXPECT_EQ(Run({"--help"}).exit_code, 0);
   EXPECT_THAT(Run({"--version"}).out, StartsWith("sqlite-s3-restore "));
 }
