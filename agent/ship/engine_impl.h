@@ -70,6 +70,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void NoteImage(const std::optional<ImageManifest>& image);
   Status Scan();  // compares the database with the replica and decides
   Status ScanPages();
+  Status ScanSomePages(uint32_t most);
   Status CatchUpScan();
   Status ActOnStart(StartAction action);
   Result<std::optional<Txid>> FindOlder(uint32_t page_count, uint64_t checksum);

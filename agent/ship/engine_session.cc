@@ -297,6 +297,8 @@ Status EngineImpl::Scan() {
     {
       std::unique_lock lock(capture_mutex_);
       RETURN_IF_ERROR(CatchUpScan());
+      // What the last commits added: the scan would have come to it, but it had ended.
+      RETURN_IF_ERROR(ScanSomePages(UINT32_MAX));
       in.live_checksum = scan_sum_;
       in.live_page_count = capture_->page_count();
       in.tail_verified = false;
@@ -353,8 +355,6 @@ Status EngineImpl::Scan() {
 
 // Hashes every page while the pin moves on; commits that touch pages already hashed are followed.
 Status EngineImpl::ScanPages() {
-  const uint32_t page_size = capture_->page_size();
-  Bytes page(page_size);
   for (;;) {
     if (Interrupted()) {
       return CancelledError("stopping");
@@ -365,20 +365,26 @@ Status EngineImpl::ScanPages() {
       if (scan_cursor_ > capture_->page_count()) {
         return Status::Ok();
       }
-      PageNumber last = static_cast<PageNumber>(
-          std::min<uint64_t>(capture_->page_count(), uint64_t{scan_cursor_} + kScanBatchPages - 1));
-      for (; scan_cursor_ <= last; ++scan_cursor_) {
-        uint64_t hash = 0;
-        if (scan_cursor_ != LockBytePage(page_size)) {
-          RETURN_IF_ERROR(capture_->ReadPage(scan_cursor_, page));
-          hash = hasher_->Hash(scan_cursor_, page);
-        }
-        scan_sum_ ^= hash;
-        RETURN_IF_ERROR(scan_->Set(scan_cursor_, hash));
-      }
+      RETURN_IF_ERROR(ScanSomePages(kScanBatchPages));
     }
     RETURN_IF_ERROR(MakeRoomIfDue());
   }
+}
+
+// REQUIRES: capture_mutex_, everything captured.
+Status EngineImpl::ScanSomePages(uint32_t most) {
+  const uint32_t page_size = capture_->page_size();
+  Bytes page(page_size);
+  for (; most > 0 && scan_cursor_ <= capture_->page_count(); ++scan_cursor_, --most) {
+    uint64_t hash = 0;
+    if (scan_cursor_ != LockBytePage(page_size)) {
+      RETURN_IF_ERROR(capture_->ReadPage(scan_cursor_, page));
+      hash = hasher_->Hash(scan_cursor_, page);
+    }
+    scan_sum_ ^= hash;
+    RETURN_IF_ERROR(scan_->Set(scan_cursor_, hash));
+  }
+  return Status::Ok();
 }
 
 // REQUIRES: capture_mutex_. Takes in every commit so far; the scan follows.
