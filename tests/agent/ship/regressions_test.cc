@@ -80,8 +80,8 @@ TEST(RegressionTest, PagesAddedAfterTheScansEndAreScanned) {
     ShippedDatabase db;
     db.Exec("create table t(a)");
     std::atomic<bool> enough{false};
+    Connection other = db.OpenAnother();
     std::thread writer([&] {
-      Connection other = db.OpenAnother();
       while (!enough) {
         (void)other.Exec("insert into t values(zeroblob(20000))");
       }
