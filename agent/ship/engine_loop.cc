@@ -191,7 +191,7 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
         (*shared_)->roomed_ticket = tickets.room;
         shared_->Publish();
       }
-      status = hashes_->Acknowledge({acked_txid_}, false);
+      status = hashes_->Acknowledge({acked_txid_});
     }
     if (status.ok()) {
       status = CheckFiles(false);
@@ -213,7 +213,6 @@ EngineImpl::SessionEnd EngineImpl::ShipLoop() {
       return SessionEnd::kRestart;  // the store is back: compare and ship what differs
     }
     if (flushing && !more && Flushed()) {
-      (void)hashes_->Acknowledge({acked_txid_}, true);  // a cache: the next start finds out
       return SessionEnd::kStop;
     }
     MaybeStartImage();

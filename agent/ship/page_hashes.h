@@ -1,19 +1,22 @@
 #pragma once
 // PageHashes: the hash of every page of the database as of the last commit that was encoded, so
 // that the database checksum can be carried from commit to commit, and a gap be closed by shipping
-// only the pages that differ. On disk: a table, 8 bytes a page, as of an acknowledged segment, and
-// a log of the changes of later segments, written before a segment can be sent. Memory: the changes
-// not yet in the table. It is a cache: valid at a TXID when its XOR is that TXID's database
-// checksum.
+// only the pages that differ. On disk: a table, 8 bytes a page, as of the last segment that was
+// cut, and an undo log with what the table held before each segment that is not acknowledged yet.
+// Memory: the changes since the last cut and a cache, both bounded, however long the store is away.
+// It is a cache: valid at a TXID when its XOR is that TXID's database checksum.
 //
 // Thread-safety: none; the engine's encoder side owns it.
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "common/base/bytes.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
 #include "common/os/fd.h"
@@ -42,8 +45,8 @@ class PageHashes {
   // `directory`: the state directory.
   static Result<PageHashes> Open(const std::string& directory);
 
-  // Brings the table to the segment that ends at `txid`; true when its XOR over page_count pages is
-  // db_checksum. False leaves it unusable until Adopt.
+  // Brings the table back to the segment that ends at `txid` and forgets the undo log; true when
+  // its XOR over page_count pages is db_checksum. False leaves it unusable until Adopt.
   Result<bool> LoadAt(Txid txid, uint32_t page_count, uint64_t db_checksum, uint32_t page_size);
   // Takes `scan` as the table; forgets everything else.
   Status Adopt(HashTableFile scan);
@@ -53,26 +56,41 @@ class PageHashes {
   // Calls fn(page, hash) for first..last.
   Status ForRange(PageNumber first, PageNumber last,
                   const std::function<void(PageNumber, uint64_t)>& fn);
-  void Set(PageNumber page, uint64_t hash);
-  // Writes what was Set since the last call to the log, as the changes of the segment that ends at
+  // `commit`: the TXID of the commit that changes the page, later than every acknowledged one.
+  Status Set(PageNumber page, uint64_t hash, Txid commit);
+  // Writes what was Set since the last call down, as the changes of the segment that ends at
   // `last`. Must come before the segment's bytes can leave the process.
   Status LogSegment(Txid last);
-  // Segments up to `txid` are in the store: their changes may move to the table (they do when the
-  // log is large, or `always`).
-  Status Acknowledge(Txid txid, bool always);
+  // Segments up to `txid` are in the store: nobody will ask for the state before them.
+  Status Acknowledge(Txid txid);
 
  private:
-  struct Pending {
+  struct Entry {
     uint64_t hash;
-    uint64_t txid;  // 0: not logged yet
+    bool dirty;  // not in the table yet
   };
-  Status ReplayLog(Txid up_to);
+  // A file of the undo log; its records are of the TXIDs up to last_txid.
+  struct UndoFile {
+    uint64_t sequence = 0;
+    uint64_t last_txid = 0;
+    uint64_t bytes = 0;
+  };
+  Status WriteDown(Txid txid);
+  Status AppendUndo(ByteSpan record, Txid txid);
+  Status UndoDownTo(Txid txid);
+  Status UndoFileDownTo(const std::string& path, Txid txid);
+  Status DropUndoLog();
+  // Of entries that lie side by side in the table: their old hashes are put out.
+  Status ReadRun(PageNumber first, std::span<uint64_t> hashes);
+  Status WriteRun(PageNumber first, std::span<const uint64_t> hashes);
+  std::string UndoPath(uint64_t sequence) const;
+
   std::string directory_;
   Fd table_;
-  Fd log_;
-  uint64_t log_bytes_ = 0;
-  std::unordered_map<PageNumber, Pending> pending_;
-  std::vector<PageNumber> unlogged_;
+  Fd undo_fd_;                 // of undo_.back()
+  std::deque<UndoFile> undo_;  // oldest first
+  std::unordered_map<PageNumber, Entry> entries_;
+  std::vector<PageNumber> dirty_;
 };
 
 }  // namespace sqlite_s3

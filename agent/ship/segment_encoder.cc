@@ -72,8 +72,7 @@ Status SegmentEncoder::HashPage(PageNumber page, ByteSpan content, uint64_t* che
   }
   uint64_t hash = hasher_.Hash(page, content);
   *checksum ^= hash;
-  hashes_.Set(page, hash);
-  return Status::Ok();
+  return hashes_.Set(page, hash, state_.txid.Next());
 }
 
 Status SegmentEncoder::Add(const CapturedCommit& commit) {

@@ -5,7 +5,7 @@
 //   lock        held (OFD) by the process that ships
 //   identity    who we are: writer id, replica, fenced or not; JSON, replaced in one step
 //   shared      SharedBlock
-//   hashes, hashes.log, hashes.scan   PageHashes
+//   hashes, hashes.undo.N, hashes.scan   PageHashes
 //   spool/      Spool: frozen bytes on their way to the store
 
 #include <optional>

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -11,6 +12,7 @@ namespace {
 
 // Two sections of an id and a length of at most 4 bytes each, the table's size, the digest.
 constexpr size_t kTailBytes = 2 * 5 + 1 + kDigestBytes;
+constexpr size_t kMinGrowthBytes = 16 << 10;
 
 void WriteHeader(const SegmentHeader& h, ByteWriter& out) {
   for (uint8_t b : kSegmentMagic) {
@@ -89,6 +91,10 @@ Status SegmentBuilder::Add(const CommitRecord& record, ByteSpan chunks) {
     }
   } else {
     table.Varint(chunks.size());
+  }
+  if (data_.capacity() - data_.size() < chunks.size()) {
+    // Doubling would hold twice a segment of several MiB in somebody else's process.
+    data_.reserve(data_.size() + chunks.size() + std::max(data_.size() / 4, kMinGrowthBytes));
   }
   ByteWriter(data_).Raw(chunks);
   ++count_;
