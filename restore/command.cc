@@ -10,6 +10,7 @@
 
 #include "common/base/time.h"
 #include "common/config/options.h"
+#include "common/replica/store_address.h"
 #include "common/store/open_store.h"
 #include "common/store/retrying_store.h"
 #include "restore/exit_codes.h"
@@ -24,16 +25,9 @@ constexpr RetryPolicy kPatience{std::chrono::milliseconds(100), std::chrono::mil
 
 Result<OpenedReplica> OpenReplica(const CommonOptions& options) {
   ASSIGN_OR_RETURN(ReplicaConfig config, ParseReplicaConfig(options.replica));
-  if (config.location.scheme == "s3") {
-    return UnimplementedError("replica '" + options.replica +
-                              "': this version has no driver for S3, hint: file:///directory");
-  }
-  StoreAddress address;
-  address.scheme = config.location.scheme;
-  address.path = config.location.path;
-  address.name = config.location.name;
-  address.read_only = true;  // a restore cannot harm a replica
-  ASSIGN_OR_RETURN(std::shared_ptr<ObjectStore> store, OpenStore(address));
+  // A restore cannot harm a replica.
+  ASSIGN_OR_RETURN(std::shared_ptr<ObjectStore> store,
+                   OpenStore(AddressOf(config.location, StoreUse::kRead)));
   OpenedReplica opened;
   opened.store = std::make_shared<RetryingStore>(store, kPatience, [](std::chrono::milliseconds d) {
     timespec ts{};

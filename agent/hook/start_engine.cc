@@ -2,10 +2,10 @@
 
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 #include "agent/hook/log.h"
+#include "common/replica/store_address.h"
 #include "common/store/open_store.h"
 
 namespace sqlite_s3 {
@@ -14,11 +14,6 @@ namespace {
 EngineFactory& FactoryForTesting() {
   static EngineFactory* factory = new EngineFactory;
   return *factory;
-}
-
-auto LocationKey(const ReplicaLocation& location) {
-  return std::tie(location.scheme, location.path, location.bucket, location.prefix, location.name,
-                  location.endpoint, location.region, location.client);
 }
 
 std::string DescribeLocation(const ReplicaLocation& location) {
@@ -57,13 +52,8 @@ std::string FirstDifference(const ShipOptions& running, const ShipOptions& asked
 }  // namespace
 
 Result<std::shared_ptr<Engine>> StartEngine(const ShipRequest& request, uint32_t checkpoint_pages) {
-  StoreAddress address;
-  address.scheme = request.config.location.scheme;
-  address.path = request.config.location.path;
-  address.name = request.config.location.name;
-  address.create = true;
   EngineConfig config;
-  ASSIGN_OR_RETURN(config.store, OpenStore(address));
+  ASSIGN_OR_RETURN(config.store, OpenStore(AddressOf(request.config.location, StoreUse::kShip)));
   config.database_path = request.database.path;
   config.vfs = request.database.vfs;
   config.options = request.config.ship;
@@ -78,7 +68,7 @@ void SetEngineFactoryForTesting(EngineFactory factory) { FactoryForTesting() = s
 Status CheckSameRequest(const ShipRequest& running, const ShipRequest& asked) {
   const std::string database = "database '" + running.database.path + "' is shipped already ";
   const std::string hint = ", hint: s3_stop() or sqlite_s3_close() first";
-  if (LocationKey(running.config.location) != LocationKey(asked.config.location)) {
+  if (running.config.location != asked.config.location) {
     return InvalidArgumentError(database + "to another replica, " +
                                 DescribeLocation(running.config.location) + hint);
   }

@@ -28,7 +28,25 @@ Status OutOfBounds(std::string_view value, const std::string& least, const std::
   return InvalidArgumentError(Quoted(value) + " is out of bounds, hint: " + least + " to " + most);
 }
 
-// --- Durations, sizes, numbers: a field of ShipOptions and its bounds
+// The struct that a field belongs to.
+template <typename T>
+ShipOptions& Part(ReplicaConfig& config, T ShipOptions::*) {
+  return config.ship;
+}
+template <typename T>
+ReplicaLocation& Part(ReplicaConfig& config, T ReplicaLocation::*) {
+  return config.location;
+}
+template <typename T>
+const ShipOptions& Part(const ReplicaConfig& config, T ShipOptions::*) {
+  return config.ship;
+}
+template <typename T>
+const ReplicaLocation& Part(const ReplicaConfig& config, T ReplicaLocation::*) {
+  return config.location;
+}
+
+// --- Durations, sizes, numbers: a field and its bounds
 
 template <auto Field, int64_t kLeast, int64_t kMost>
 Status ParseDurationOption(std::string_view value, ReplicaConfig& config) {
@@ -37,12 +55,12 @@ Status ParseDurationOption(std::string_view value, ReplicaConfig& config) {
     return OutOfBounds(value, FormatDuration(milliseconds(kLeast)),
                        FormatDuration(milliseconds(kMost)));
   }
-  config.ship.*Field = parsed;
+  Part(config, Field).*Field = parsed;
   return Status::Ok();
 }
 template <auto Field>
 std::string FormatDurationOption(const ReplicaConfig& config) {
-  return FormatDuration(config.ship.*Field);
+  return FormatDuration(Part(config, Field).*Field);
 }
 
 template <auto Field, int64_t kLeast, int64_t kMost>
@@ -51,12 +69,12 @@ Status ParseSizeOption(std::string_view value, ReplicaConfig& config) {
   if (parsed < uint64_t{kLeast} || parsed > uint64_t{kMost}) {
     return OutOfBounds(value, FormatByteSize(kLeast), FormatByteSize(kMost));
   }
-  config.ship.*Field = parsed;
+  Part(config, Field).*Field = parsed;
   return Status::Ok();
 }
 template <auto Field>
 std::string FormatSizeOption(const ReplicaConfig& config) {
-  return FormatByteSize(config.ship.*Field);
+  return FormatByteSize(Part(config, Field).*Field);
 }
 
 template <auto Field, int64_t kLeast, int64_t kMost>
@@ -70,13 +88,13 @@ Status ParseNumberOption(std::string_view value, ReplicaConfig& config) {
   if (error != std::errc() || parsed < kLeast || parsed > kMost) {
     return OutOfBounds(value, std::to_string(kLeast), std::to_string(kMost));
   }
-  using Number = std::remove_reference_t<decltype(config.ship.*Field)>;
-  config.ship.*Field = static_cast<Number>(parsed);
+  using Number = std::remove_reference_t<decltype(Part(config, Field).*Field)>;
+  Part(config, Field).*Field = static_cast<Number>(parsed);
   return Status::Ok();
 }
 template <auto Field>
 std::string FormatNumberOption(const ReplicaConfig& config) {
-  return std::to_string(config.ship.*Field);
+  return std::to_string(Part(config, Field).*Field);
 }
 
 // --- Words: a field and the words its values are written as
@@ -182,9 +200,66 @@ Status ParseClient(std::string_view value, ReplicaConfig& config) {
   return Status::Ok();
 }
 
+// A text that goes into a request's header, or names something: bounded and printable.
+template <auto Field>
+Status ParseTokenOption(std::string_view value, ReplicaConfig& config) {
+  const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
+  if (value.empty() || value.size() > 512 || !std::all_of(value.begin(), value.end(), printable)) {
+    return InvalidArgumentError(Quoted(value) + " is empty, too long, or not plain text");
+  }
+  config.location.*Field = value;
+  return Status::Ok();
+}
+template <auto Field>
+Status ParsePathOption(std::string_view value, ReplicaConfig& config) {
+  ASSIGN_OR_RETURN(config.location.*Field, MakeAbsolutePath(value));
+  return Status::Ok();
+}
+template <auto Field>
+std::string FormatTextOption(const ReplicaConfig& config) {
+  return config.location.*Field;
+}
+
+Status ParseAddressing(std::string_view value, ReplicaConfig& config) {
+  if (value != "auto" && value != "path" && value != "virtual") {
+    return InvalidArgumentError(Quoted(value) + " is not one of auto, path, virtual");
+  }
+  config.location.addressing = value;
+  return Status::Ok();
+}
+
+Status ParseSse(std::string_view value, ReplicaConfig& config) {
+  if (value != "AES256" && value != "aws:kms") {
+    return InvalidArgumentError(Quoted(value) + " is not one of AES256, aws:kms");
+  }
+  config.location.sse = value;
+  return Status::Ok();
+}
+
+Status ParseTags(std::string_view value, ReplicaConfig& config) {
+  constexpr size_t kMostTags = 10;  // S3's
+  size_t tags = 0;
+  for (std::string_view rest = value; !rest.empty(); ++tags) {
+    const size_t end = std::min(rest.find('&'), rest.size());
+    const size_t equals = rest.substr(0, end).find('=');
+    if (equals == std::string_view::npos || equals == 0) {
+      return InvalidArgumentError(Quoted(value) + " has a tag that is not name=value");
+    }
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  if (tags == 0 || tags > kMostTags || value.size() > 2048) {
+    return InvalidArgumentError(Quoted(value) +
+                                " has not 1 to 10 tags, hint: tags=name=value, "
+                                "several joined by %26");
+  }
+  config.location.tags = value;
+  return Status::Ok();
+}
+
 // --- The table
 
 using S = ShipOptions;
+using L = ReplicaLocation;
 constexpr OptionKind kShip = OptionKind::kShip;
 constexpr OptionKind kStore = OptionKind::kStore;
 
@@ -247,6 +322,37 @@ constexpr OptionDescriptor kTable[] = {
      [](const ReplicaConfig& config) { return config.location.region; }},
     {"client", kStore, "libcurl, libs3", "the S3 client; libs3 for endpoints that need it",
      ParseClient, [](const ReplicaConfig& config) { return config.location.client; }},
+    {"addressing", kStore, "auto, path, virtual",
+     "path: https://host/bucket/key; virtual: https://bucket.host/key; auto: virtual at AWS, path "
+     "at an endpoint",
+     ParseAddressing, FormatTextOption<&L::addressing>},
+    {"ca_file", kStore, "path", "PEM file of the authorities to trust in place of the system's",
+     ParsePathOption<&L::ca_file>, FormatTextOption<&L::ca_file>},
+    {"profile", kStore, "name", "profile of the credentials, and no other source of them",
+     ParseTokenOption<&L::profile>, FormatTextOption<&L::profile>},
+    {"sse", kStore, "AES256, aws:kms", "encryption at rest with keys of the store, or of its KMS",
+     ParseSse, FormatTextOption<&L::sse>},
+    {"sse_kms_key_id", kStore, "id", "the key of KMS, with sse=aws:kms",
+     ParseTokenOption<&L::sse_kms_key_id>, FormatTextOption<&L::sse_kms_key_id>},
+    {"sse_c_key_file", kStore, "path",
+     "file of 32 bytes: encryption at rest with this key, which the store does not keep",
+     ParsePathOption<&L::sse_c_key_file>, FormatTextOption<&L::sse_c_key_file>},
+    {"storage_class", kStore, "name", "storage class of the objects, such as STANDARD_IA",
+     ParseTokenOption<&L::storage_class>, FormatTextOption<&L::storage_class>},
+    {"tags", kStore, "name=value", "tags of the objects, up to 10, joined by %26", ParseTags,
+     FormatTextOption<&L::tags>},
+    {"connect_timeout", kStore, "duration, 100ms to 5m", "longest wait for a connection",
+     ParseDurationOption<&L::connect_timeout, 100, 300 * kSecond>,
+     FormatDurationOption<&L::connect_timeout>},
+    {"request_timeout", kStore, "duration, 100ms to 1h",
+     "longest time of a request, beside the time its bytes take at 64 KiB/s",
+     ParseDurationOption<&L::request_timeout, 100, kHour>,
+     FormatDurationOption<&L::request_timeout>},
+    {"part_size", kStore, "size, 5MiB to 1GiB",
+     "larger objects are uploaded in parts of this size, several at once",
+     ParseSizeOption<&L::part_bytes, 5 * kMiB, kGiB>, FormatSizeOption<&L::part_bytes>},
+    {"upload_parallelism", kStore, "number, 1 to 32", "parts of one object that are sent at once",
+     ParseNumberOption<&L::upload_parallelism, 1, 32>, FormatNumberOption<&L::upload_parallelism>},
 };
 
 // Optimal string alignment: one for an insertion, a deletion, a substitution, or two neighbours

@@ -53,10 +53,23 @@ struct ReplicaLocation {
   std::string bucket;  // s3
   std::string prefix;  // s3, without leading or trailing '/'
   std::string name;    // memory
-  // store options (all of them for s3; none for file): endpoint, region, client, ...
+  // store options (all of them for s3; none for file). Credentials are never among them.
   std::string endpoint;
   std::string region;
-  std::string client;
+  std::string client;                                 // client=libcurl|libs3
+  std::string addressing = "auto";                    // addressing=auto|path|virtual
+  std::string ca_file;                                // ca_file=PATH
+  std::string profile;                                // profile=NAME
+  std::string sse;                                    // sse=AES256|aws:kms
+  std::string sse_kms_key_id;                         // sse_kms_key_id=ID
+  std::string sse_c_key_file;                         // sse_c_key_file=PATH; 32 bytes
+  std::string storage_class;                          // storage_class=STANDARD_IA
+  std::string tags;                                   // tags=name=value&name=value
+  std::chrono::milliseconds connect_timeout{10'000};  // connect_timeout=10s
+  std::chrono::milliseconds request_timeout{30'000};  // request_timeout=30s
+  uint64_t part_bytes = 16 << 20;                     // part_size=16MiB
+  int upload_parallelism = 4;                         // upload_parallelism=4
+  bool operator==(const ReplicaLocation&) const = default;
 };
 
 struct ReplicaConfig {

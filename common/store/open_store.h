@@ -7,18 +7,25 @@
 
 #include "common/base/status.h"
 #include "common/store/object_store.h"
+#include "common/store/s3_address.h"
 
 namespace sqlite_s3 {
 
 struct StoreAddress {
-  std::string scheme = {};  // "file", "memory"
+  std::string scheme = {};  // "file", "s3", "memory"
   std::string path = {};    // file
   std::string name = {};    // memory: one store per name in this process, for tests
   bool create = false;      // file: make the directory if absent (agent); else kNotFound (restore)
-  bool read_only = false;   // file: refuse writes before trying
+  bool read_only = false;   // file, s3: refuse writes before trying
+  S3Address s3 = {};
 };
 
-// kInvalidArgument for an unknown scheme, saying which are known.
+// kInvalidArgument for an unknown scheme, saying which are known. No request is made for s3.
 Result<std::shared_ptr<ObjectStore>> OpenStore(const StoreAddress& address);
+
+// How client=libs3 is opened, in programs that link that driver: the library that lives in
+// applications does not. Called once, before the first OpenStore and on one thread.
+using S3Opener = Result<std::shared_ptr<ObjectStore>> (*)(const S3Address&, bool read_only);
+void RegisterLibs3(S3Opener opener);
 
 }  // namespace sqlite_s3

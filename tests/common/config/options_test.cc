@@ -313,19 +313,55 @@ TEST(OptionsTest, FormattedOptionsParseBackToThemselves) {
   EXPECT_THAT(FormatShipOptions(ShipOptions()), HasSubstr("\nimage_interval=24h\n"));
 }
 
+TEST(OptionsTest, EveryStoreOptionSetsItsField) {
+  const struct {
+    const char* text;
+    std::function<void(ReplicaLocation&)> set;
+  } kCases[] = {
+      {"addressing=virtual", [](ReplicaLocation& l) { l.addressing = "virtual"; }},
+      {"ca_file=/etc/ca.pem", [](ReplicaLocation& l) { l.ca_file = "/etc/ca.pem"; }},
+      {"profile=backup", [](ReplicaLocation& l) { l.profile = "backup"; }},
+      {"sse=aws:kms", [](ReplicaLocation& l) { l.sse = "aws:kms"; }},
+      {"sse_kms_key_id=alias/a", [](ReplicaLocation& l) { l.sse_kms_key_id = "alias/a"; }},
+      {"sse_c_key_file=/k", [](ReplicaLocation& l) { l.sse_c_key_file = "/k"; }},
+      {"storage_class=GLACIER_IR", [](ReplicaLocation& l) { l.storage_class = "GLACIER_IR"; }},
+      {"tags=a=b%26c=", [](ReplicaLocation& l) { l.tags = "a=b&c="; }},
+      {"connect_timeout=1s", [](ReplicaLocation& l) { l.connect_timeout = milliseconds(1000); }},
+      {"request_timeout=2s", [](ReplicaLocation& l) { l.request_timeout = milliseconds(2000); }},
+      {"part_size=5MiB", [](ReplicaLocation& l) { l.part_bytes = 5 << 20; }},
+      {"upload_parallelism=8", [](ReplicaLocation& l) { l.upload_parallelism = 8; }},
+  };
+  auto plain = ParseReplicaConfig("s3://bucket/x");
+  ASSERT_TRUE(plain.ok());
+  for (const auto& c : kCases) {
+    auto parsed = ParseReplicaConfig(std::string("s3://bucket/x?") + c.text);
+    ASSERT_TRUE(parsed.ok()) << c.text << parsed.status().ToString();
+    ReplicaLocation expected = plain->location;
+    c.set(expected);
+    EXPECT_EQ(parsed->location, expected) << c.text;
+  }
+  for (const char* bad :
+       {"addressing=host", "sse=none", "tags=a", "tags==b", "tags=", "part_size=1MiB",
+        "upload_parallelism=0", "profile=", "storage_class=a%0d%0ax-evil:%20b", "ca_file="}) {
+    EXPECT_EQ(ParseReplicaConfig(std::string("s3://bucket/x?") + bad).code(),
+              StatusCode::kInvalidArgument)
+        << bad;
+  }
+}
+
 TEST(OptionsTest, TheTableNamesEachOptionOnceAndItsDefaultIsInBounds) {
   ReplicaConfig defaults;
   defaults.location.scheme = "s3";
   for (const OptionDescriptor& option : OptionTable()) {
     EXPECT_EQ(FindOption(option.name), &option) << option.name;
     const std::string value = option.format(defaults);
-    if (option.kind == OptionKind::kShip) {
-      ReplicaConfig copy = defaults;
-      EXPECT_TRUE(option.parse(value, copy).ok()) << option.name << "=" << value;
-      EXPECT_EQ(copy.ship, defaults.ship) << option.name;
-    } else {
-      EXPECT_EQ(value, "") << option.name;
+    if (option.kind == OptionKind::kStore && value.empty()) {
+      continue;  // left to the store
     }
+    ReplicaConfig copy = defaults;
+    EXPECT_TRUE(option.parse(value, copy).ok()) << option.name << "=" << value;
+    EXPECT_EQ(copy.ship, defaults.ship) << option.name;
+    EXPECT_EQ(copy.location, defaults.location) << option.name;
   }
 }
 

@@ -11,6 +11,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
+std::string InQuotes(const char* text) { return std::string("'").append(text).append("'"); }
+
 TEST(DurationTest, GoodTexts) {
   const struct {
     const char* text;
@@ -41,7 +43,7 @@ TEST(DurationTest, BadTextsAreNamed) {
         "1e3", "9223372036854775808", "106751991168d", "99999999999999999999999"}) {
     auto parsed = ParseDuration(text);
     ASSERT_EQ(parsed.code(), StatusCode::kInvalidArgument) << text;
-    EXPECT_NE(parsed.status().message().find("'" + std::string(text) + "'"), std::string::npos)
+    EXPECT_NE(parsed.status().message().find(InQuotes(text)), std::string::npos)
         << parsed.status().message();
   }
 }
@@ -89,7 +91,7 @@ TEST(ByteSizeTest, BadTextsAreNamed) {
                            "0x1000", "8388608TiB", "18446744073709551616"}) {
     auto parsed = ParseByteSize(text);
     ASSERT_EQ(parsed.code(), StatusCode::kInvalidArgument) << text;
-    EXPECT_NE(parsed.status().message().find("'" + std::string(text) + "'"), std::string::npos);
+    EXPECT_NE(parsed.status().message().find(InQuotes(text)), std::string::npos);
   }
 }
 

@@ -3,15 +3,18 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <functional>
 #include <latch>
 #include <memory>
 #include <set>
 #include <thread>
 
+#include "common/base/hash.h"
 #include "common/store/directory_store.h"
 #include "common/store/memory_store.h"
 #include "common/store/object_store.h"
+#include "common/store/open_store.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -479,21 +482,41 @@ TEST_P(ObjectStoreContractTest, AnEmptyStoreListsNothing) {
   EXPECT_THAT(Keys("a/b/"), IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Drivers, ObjectStoreContractTest,
-    ::testing::Values(
-        Driver{"memory",
-               [] {
-                 return StoreUnderTest{nullptr, std::make_shared<MemoryStore>("contract")};
-               }},
-        Driver{"directory",
-               [] {
-                 auto dir = std::make_shared<TempDir>();
-                 auto store = OpenDirectoryStore({.path = dir->File("root"), .create = true});
-                 EXPECT_OK(store);
-                 return StoreUnderTest{dir, store.ok() ? *store : nullptr};
-               }}),
-    [](const auto& driver) { return driver.param.name; });
+std::vector<Driver> Drivers() {
+  std::vector<Driver> drivers = {
+      Driver{"memory",
+             [] {
+               return StoreUnderTest{nullptr, std::make_shared<MemoryStore>("contract")};
+             }},
+      Driver{"directory", [] {
+               auto dir = std::make_shared<TempDir>();
+               auto store = OpenDirectoryStore({.path = dir->File("root"), .create = true});
+               EXPECT_OK(store);
+               return StoreUnderTest{dir, store.ok() ? *store : nullptr};
+             }}};
+  // A bucket of a running server: S3_TEST_ENDPOINT and S3_TEST_BUCKET, with credentials in the
+  // environment. Each test has a prefix of its own there.
+  const char* endpoint = std::getenv("S3_TEST_ENDPOINT");
+  const char* bucket = std::getenv("S3_TEST_BUCKET");
+  if (endpoint != nullptr && bucket != nullptr) {
+    drivers.push_back(Driver{"libcurl", [=] {
+                               uint8_t random[8] = {};
+                               EXPECT_OK(FillRandom(random));
+                               StoreAddress address;
+                               address.scheme = "s3";
+                               address.s3.endpoint = endpoint;
+                               address.s3.bucket = bucket;
+                               address.s3.prefix = "contract test/" + HexEncode(random);
+                               auto store = OpenStore(address);
+                               EXPECT_OK(store);
+                               return StoreUnderTest{nullptr, store.ok() ? *store : nullptr};
+                             }});
+  }
+  return drivers;
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, ObjectStoreContractTest, ::testing::ValuesIn(Drivers()),
+                         [](const auto& driver) { return driver.param.name; });
 
 }  // namespace
 }  // namespace sqlite_s3

@@ -1,0 +1,316 @@
+#include "common/store/curl_transport.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cstring>
+#include <mutex>
+#include <optional>
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint64_t kMaxErrorBytes = 64 << 10;
+constexpr size_t kMaxHeaderBytes = 64 << 10;
+constexpr size_t kMaxIdleHandles = 16;
+// Slower than this for that long is a connection that is stuck.
+constexpr long kLowSpeedBytes = 1024;
+constexpr long kLowSpeedSeconds = 20;
+
+// OpenSSL writes with write(2), which raises SIGPIPE on a closed connection; libcurl keeps its
+// hands off signals when told to (CURLOPT_NOSIGNAL), so we keep this one from the host.
+class SigpipeBlocked {
+ public:
+  SigpipeBlocked() {
+    sigset_t pending;
+    sigemptyset(&pending);
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    blocked_ = pthread_sigmask(SIG_BLOCK, &pipe_, &before_) == 0;
+  }
+  ~SigpipeBlocked() {
+    if (!blocked_) return;
+    if (!was_pending_) {
+      timespec now{};
+      while (sigtimedwait(&pipe_, nullptr, &now) > 0) {
+      }
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  SigpipeBlocked(const SigpipeBlocked&) = delete;
+  SigpipeBlocked& operator=(const SigpipeBlocked&) = delete;
+
+ private:
+  sigset_t pipe_, before_;
+  bool was_pending_ = false;
+  bool blocked_ = false;
+};
+
+// What the callbacks fill. They are called from C: nothing is thrown through it.
+struct Exchange {
+  HttpResponse response;
+  uint64_t max_body = 0;
+  size_t header_bytes = 0;
+  bool bad_headers = false;
+  bool out_of_memory = false;
+
+  uint64_t BodyLimit() const {
+    bool success = response.status >= 200 && response.status < 300;
+    return success ? max_body : std::min(kMaxErrorBytes, std::max<uint64_t>(max_body, 4096));
+  }
+};
+
+std::string_view Trimmed(std::string_view text) {
+  while (!text.empty() && std::strchr(" \t\r\n", text.front()) != nullptr) text.remove_prefix(1);
+  while (!text.empty() && std::strchr(" \t\r\n", text.back()) != nullptr) text.remove_suffix(1);
+  return text;
+}
+
+void TakeHeaderLine(Exchange& exchange, std::string_view line) {
+  HttpResponse& response = exchange.response;
+  if (line.starts_with("HTTP/")) {  // again after "100 Continue"
+    response = HttpResponse{};
+    size_t space = line.find(' ');
+    if (space != std::string_view::npos) {
+      std::from_chars(line.data() + space + 1, line.data() + line.size(), response.status);
+    }
+    response.framed = line.starts_with("HTTP/2") || line.starts_with("HTTP/3");
+    return;
+  }
+  size_t colon = line.find(':');
+  if (colon == std::string_view::npos) {
+    return;
+  }
+  std::string name(line.substr(0, colon));
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::string_view value = Trimmed(line.substr(colon + 1));
+  if (name == "content-length") {
+    response.framed = true;
+    uint64_t length = 0;
+    auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), length);
+    if (error == std::errc() && length <= exchange.BodyLimit()) {
+      response.body.reserve(length);
+    }
+  } else if (name == "transfer-encoding") {
+    response.framed = true;
+  }
+  response.headers.emplace_back(std::move(name), std::string(value));
+}
+
+size_t OnHeader(char* data, size_t, size_t size, void* user) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  exchange.header_bytes += size;
+  if (exchange.header_bytes > kMaxHeaderBytes) {
+    exchange.bad_headers = true;
+    return 0;
+  }
+  try {
+    TakeHeaderLine(exchange, {data, size});
+  } catch (...) {
+    exchange.out_of_memory = true;
+    return 0;
+  }
+  return size;
+}
+
+size_t OnBody(char* data, size_t, size_t size, void* user) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  Bytes& body = exchange.response.body;
+  uint64_t room = exchange.BodyLimit() - body.size();
+  size_t taken = static_cast<size_t>(std::min<uint64_t>(size, room));
+  try {
+    body.insert(body.end(), data, data + taken);
+  } catch (...) {
+    exchange.out_of_memory = true;
+    return 0;
+  }
+  if (taken < size) {
+    exchange.response.too_large = true;
+    return 0;
+  }
+  return size;
+}
+
+// Of one process: a child that finds its parent's pool leaves it alone, mutex and all, and leaks
+// it. Closing a connection here would say goodbye on the parent's.
+struct Pool {
+  const pid_t owner = getpid();
+  std::mutex mutex;
+  std::vector<CURL*> idle;  // guarded by mutex
+
+  ~Pool() {
+    SigpipeBlocked guard;
+    for (CURL* handle : idle) curl_easy_cleanup(handle);
+  }
+};
+
+Status StatusOf(CURLcode code, const char* detail, const HttpRequest& request) {
+  std::string what = request.method + " " + request.url.substr(0, request.url.find('?')) + ": " +
+                     (detail[0] != '\0' ? detail : curl_easy_strerror(code));
+  switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+      return FailedPreconditionError(
+          what + ", hint: ca_file names the certificates of an authority of one's own");
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return InvalidArgumentError(what);
+    case CURLE_OUT_OF_MEMORY:
+      return ResourceExhaustedError(what);
+    default:
+      return UnavailableError(what);
+  }
+}
+
+class CurlTransport : public HttpTransport {
+ public:
+  explicit CurlTransport(CurlTransportOptions options)
+      : options_(std::move(options)), pool_(new Pool) {}
+
+  ~CurlTransport() override {
+    Pool* pool = pool_.load();
+    if (pool->owner == getpid()) delete pool;
+  }
+
+  Result<HttpResponse> Send(const HttpRequest& request) override {
+    Pool& pool = OurPool();
+    CURL* handle = Take(pool);
+    if (handle == nullptr) {
+      return ResourceExhaustedError("libcurl gives no handle");
+    }
+    SigpipeBlocked guard;
+    auto result = Perform(handle, request);
+    std::lock_guard lock(pool.mutex);
+    if (pool.idle.size() < kMaxIdleHandles) {
+      pool.idle.push_back(handle);
+    } else {
+      curl_easy_cleanup(handle);
+    }
+    return result;
+  }
+
+ private:
+  Pool& OurPool() {
+    Pool* pool = pool_.load();
+    while (pool->owner != getpid()) {
+      auto fresh = std::make_unique<Pool>();
+      if (pool_.compare_exchange_strong(pool, fresh.get())) {
+        pool = fresh.release();
+      }
+    }
+    return *pool;
+  }
+
+  static CURL* Take(Pool& pool) {
+    {
+      std::lock_guard lock(pool.mutex);
+      if (!pool.idle.empty()) {
+        CURL* handle = pool.idle.back();  // the one used last: its connection is the least idle
+        pool.idle.pop_back();
+        curl_easy_reset(handle);  // keeps connections, TLS sessions and names
+        return handle;
+      }
+    }
+    return curl_easy_init();
+  }
+
+  Result<HttpResponse> Perform(CURL* handle, const HttpRequest& request);
+
+  const CurlTransportOptions options_;
+  std::atomic<Pool*> pool_;
+};
+
+Result<HttpResponse> CurlTransport::Perform(CURL* handle, const HttpRequest& request) {
+  Exchange exchange;
+  exchange.max_body = request.max_response_bytes;
+  char detail[CURL_ERROR_SIZE] = "";
+  curl_slist* list = nullptr;
+  bool listed = true;
+  auto add = [&](const std::string& line) {
+    curl_slist* longer = curl_slist_append(list, line.c_str());
+    listed = listed && longer != nullptr;
+    list = longer != nullptr ? longer : list;
+  };
+  bool typed = false;
+  for (const auto& [name, value] : request.headers) {
+    typed = typed || name == "content-type";
+    // "name;" is how libcurl is asked for a header without a value.
+    if (name != "host") add(value.empty() ? name + ";" : name + ": " + value);
+  }
+  if (!typed) add("Content-Type:");
+  add("Expect:");  // waiting for "100 Continue" costs a round trip, or a second where none comes
+  add("Accept:");
+
+  const bool tls = request.url.starts_with("https://");
+  auto set = [&](CURLoption option, auto value) { curl_easy_setopt(handle, option, value); };
+  set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
+  set(CURLOPT_PATH_AS_IS, 1L);
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_2TLS});
+  set(CURLOPT_SSL_VERIFYPEER, 1L);
+  set(CURLOPT_SSL_VERIFYHOST, 2L);
+  set(CURLOPT_SSLVERSION, long{CURL_SSLVERSION_TLSv1_2});
+  if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
+  if (!request.use_proxy) set(CURLOPT_NOPROXY, "*");
+  set(CURLOPT_TCP_NODELAY, 1L);
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_BUFFERSIZE, 64L << 10);
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
+  set(CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
+  set(CURLOPT_LOW_SPEED_LIMIT, kLowSpeedBytes);
+  set(CURLOPT_LOW_SPEED_TIME, kLowSpeedSeconds);
+  set(CURLOPT_ERRORBUFFER, detail);
+  set(CURLOPT_HTTPHEADER, list);
+  set(CURLOPT_HEADERFUNCTION, &OnHeader);
+  set(CURLOPT_HEADERDATA, &exchange);
+  set(CURLOPT_WRITEFUNCTION, &OnBody);
+  set(CURLOPT_WRITEDATA, &exchange);
+  if (request.has_body) {
+    // Not CURLOPT_UPLOAD: this way a small body leaves with its headers in one send(2).
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(CURLOPT_POSTFIELDS,
+        request.body.empty() ? "" : reinterpret_cast<const char*>(request.body.data()));
+  } else if (request.method == "HEAD") {
+    set(CURLOPT_NOBODY, 1L);
+  }
+  set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+
+  CURLcode code = listed ? curl_easy_perform(handle) : CURLE_OUT_OF_MEMORY;
+  // Nothing of this exchange may be pointed at by a handle that waits for the next.
+  curl_easy_reset(handle);
+  curl_slist_free_all(list);
+  if (exchange.out_of_memory) {
+    return StatusOf(CURLE_OUT_OF_MEMORY, "", request);
+  }
+  if (exchange.bad_headers) {
+    return StatusOf(CURLE_RECV_ERROR, "the answer's headers are too large", request);
+  }
+  if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange.response.too_large)) {
+    return StatusOf(code, detail, request);
+  }
+  return std::move(exchange.response);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<HttpTransport>> NewCurlTransport(const CurlTransportOptions& options) {
+  // Thread-safe, and counted: the host may use libcurl too. Never undone: threads may run this
+  // code until the process ends.
+  static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (started != CURLE_OK) {
+    return InternalError(std::string("libcurl: ") + curl_easy_strerror(started));
+  }
+  return std::shared_ptr<HttpTransport>(std::make_shared<CurlTransport>(options));
+}
+
+}  // namespace sqlite_s3
