@@ -82,6 +82,9 @@ class [[nodiscard]] StorageResult {
       state_.template emplace<0>(InternalError("a StorageResult was made from an OK status"));
     }
   }
+  StorageResult(Result<T> result)  // NOLINT: implicit by design
+      : StorageResult(result.ok() ? StorageResult(std::move(result).value())
+                                  : StorageResult(StorageStatus(result.status()))) {}
   StorageResult(Status status) : StorageResult(StorageStatus(std::move(status))) {}  // NOLINT
 
   bool ok() const { return state_.index() == 1; }
