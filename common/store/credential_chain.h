@@ -22,6 +22,7 @@ namespace sqlite_s3 {
 
 // A variable's value; nothing when it is not set or empty.
 using Environment = std::function<std::optional<std::string>(const std::string&)>;
+// The variables as they are now: reading them later would race with the host's setenv(3).
 Environment ProcessEnvironment();
 
 struct CredentialChainOptions {
@@ -31,6 +32,11 @@ struct CredentialChainOptions {
   std::shared_ptr<HttpTransport> transport = {};
   const Clock* clock = &Clock::Real();
 };
+
+// FAMILY_ACCESS_KEY_ID and FAMILY_SECRET_ACCESS_KEY, of AWS also AWS_SESSION_TOKEN. kNotFound when
+// neither is set, kPermissionDenied when one is.
+Result<Credentials> EnvironmentCredentials(const Environment& environment,
+                                           const std::string& family);
 
 // Never fails here: what is missing or wrong is said by Fetch.
 std::unique_ptr<CredentialSource> NewCredentialChain(CredentialChainOptions options);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "common/os/file.h"
+#include "common/store/credential_profile.h"
 #include "common/store/curl_transport.h"
 #include "common/store/s3_digest.h"
 #include "common/store/s3_store.h"
@@ -81,7 +82,13 @@ Result<std::shared_ptr<S3Client>> OpenS3Client(const S3StoreOptions& options) {
   while (address.endpoint.ends_with('/')) address.endpoint.pop_back();
   std::string region = address.region;
   from_environment(region, {"AWS_REGION", "AWS_DEFAULT_REGION"});
+  CredentialChainOptions chain;
+  chain.environment = options.environment;
+  chain.profile = address.profile;
+  chain.clock = options.clock;
+  if (region.empty()) region = ProfileRegion(chain);
   if (region.empty()) region = "us-east-1";
+  chain.region = region;
   from_environment(address.ca_file, {"AWS_CA_BUNDLE"});
   if (!address.ca_file.empty()) {
     // Here, where the option can be named: libcurl would fail the first request.
@@ -95,11 +102,8 @@ Result<std::shared_ptr<S3Client>> OpenS3Client(const S3StoreOptions& options) {
   if (!transport) {
     ASSIGN_OR_RETURN(transport, NewCurlTransport({.ca_file = address.ca_file}));
   }
-  auto credentials = NewCredentialChain({.environment = options.environment,
-                                         .profile = address.profile,
-                                         .region = region,
-                                         .transport = transport,
-                                         .clock = options.clock});
+  chain.transport = transport;
+  auto credentials = NewCredentialChain(std::move(chain));
   return std::make_shared<S3Client>(std::move(endpoint), std::move(address), std::move(region),
                                     std::move(transport), std::move(credentials), *options.clock);
 }
