@@ -321,7 +321,13 @@ Status WalCapture::ReadFramePage(uint32_t frame, std::span<uint8_t> out) {
 Status WalCapture::ReadPage(PageNumber page, std::span<uint8_t> out) {
   auto it = last_frame_.find(page);
   if (it != last_frame_.end()) {
-    return ReadFramePage(it->second, out);
+    Status status = ReadFramePage(it->second, out);
+    // A pin on slot 0 does not keep a writer from resetting the WAL, and from writing over what was
+    // just read: it changes the index before. But then everything captured is in the database file,
+    // and stays as it is there while the pin is held (SQLite, walRestartLog and walCheckpoint).
+    if (index_.PeekSalt1() == salt1_) {
+      return status;
+    }
   }
   return index_.ReadDatabaseFile(uint64_t{page - 1} * page_size_, out);
 }

@@ -6,9 +6,12 @@
 #include <atomic>
 #include <thread>
 
+#include "agent/ship/wal_capture.h"
+#include "common/sqlite/connection.h"
 #include "tests/support/replayer.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -94,6 +97,59 @@ TEST(RegressionTest, PagesAddedAfterTheScansEndAreScanned) {
     ASSERT_OK(synced);
     db.Sync();
     db.CheckHead();
+  }
+}
+
+// Hands nothing over and keeps nothing.
+class ForgetfulSink : public CaptureSink {
+ public:
+  void OnCapturedCommit(CapturedCommit) override {}
+  int64_t CommitTime(uint32_t, bool* upper_bound) override {
+    *upper_bound = true;
+    return 0;
+  }
+  bool WantsBases() override { return false; }
+  bool WantsPrevious(PageNumber) override { return false; }
+  void SetAside(PageNumber, PagePtr) override {}
+  bool MustHoldPin() override { return false; }
+  void OnShrink(uint32_t, uint32_t) override {}
+  bool HasRoom() override { return true; }
+};
+
+// After a complete checkpoint the pin does not keep the next writer from starting the WAL anew. An
+// image that then read a page where it was in the WAL got another page, or half of one.
+TEST(RegressionTest, PagesAsCapturedWhileTheNextWriterOverwritesTheWal) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
+  ASSERT_OK(app.Exec("create table t(id integer primary key, b)"));
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1, zeroblob(30000)), (2, randomblob(30000))"));
+  ASSERT_OK(capture->Capture(sink, UINT32_MAX).status());
+  std::vector<Bytes> as_captured;
+  for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+    Bytes& bytes = as_captured.emplace_back(capture->page_size());
+    ASSERT_OK(capture->ReadPage(page, bytes));
+  }
+  ASSERT_OK_AND_ASSIGN(CheckpointOutcome room, capture->MakeRoom(sink));
+  ASSERT_TRUE(room.complete);
+  for (const char* next :
+       {"update t set b=randomblob(20000) where id=1", "PRAGMA user_version=5", "delete from t"}) {
+    ASSERT_OK(app.Exec(next));
+    ASSERT_TRUE(capture->HasPending());
+    for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+      Bytes bytes(capture->page_size());
+      ASSERT_OK(capture->ReadPage(page, bytes));
+      ASSERT_TRUE(bytes == as_captured[page - 1]) << "page " << page << " after " << next;
+    }
   }
 }
 
