@@ -55,5 +55,11 @@ struct VerifyCommand {
   std::string until = "latest";
 };
 int RunVerify(const VerifyCommand& command);
+struct DoctorCommand {
+  CommonOptions common;
+  bool read_only = false;      // check what a restore needs, write nothing
+  bool abort_uploads = false;  // of the replica's prefix, when they are older than a day
+};
+int RunDoctor(const DoctorCommand& command);
 
 }  // namespace sqlite_s3

@@ -16,7 +16,8 @@ namespace sqlite_s3 {
 namespace {
 
 void AddCommon(CLI::App& app, CommonOptions& options) {
-  app.add_option("replica", options.replica, "file:///directory of the replica")->required();
+  app.add_option("replica", options.replica, "the replica: file:///directory or s3://bucket/prefix")
+      ->required();
   app.add_option("--timeline", options.timeline, "a timeline's number (default: the latest)");
   app.add_option("--parallel", options.parallel, "objects fetched at once (default: processors)")
       ->check(CLI::Range(1, 256));
@@ -53,6 +54,15 @@ int Run(int argc, char** argv) {
   AddCommon(*verify_app, verify.common);
   verify_app->add_option("--until", verify.until, until_help);
 
+  DoctorCommand doctor;
+  CLI::App* doctor_app = app.add_subcommand(
+      "doctor", "tries the store: endpoint, credentials, each right, clock; says what is missing");
+  doctor_app->add_option("replica", doctor.common.replica, "the replica's URL")->required();
+  doctor_app->add_flag("--json", doctor.common.json, "one JSON object on standard output");
+  doctor_app->add_flag("--read-only", doctor.read_only, "only what a restore needs; write nothing");
+  doctor_app->add_flag("--abort-uploads", doctor.abort_uploads,
+                       "also abort uploads below the prefix that began more than a day ago");
+
   // The main job has no name of its own: sqlite-s3-restore REPLICA -o DB.
   RestoreCommand restore;
   CLI::App main_app("Restores a SQLite database to any commit of its replica.",
@@ -71,7 +81,7 @@ int Run(int argc, char** argv) {
   main_app.add_flag("--if-not-exists", restore.if_not_exists, "do nothing if the target exists");
 
   const std::string first = argc > 1 ? argv[1] : "--help";
-  const bool named = first == "list" || first == "info" || first == "verify" ||
+  const bool named = first == "list" || first == "info" || first == "verify" || first == "doctor" ||
                      first == "--version" || first == "--help" || first == "-h";
   CLI::App& chosen = named ? app : main_app;
   try {
@@ -97,6 +107,9 @@ int Run(int argc, char** argv) {
   }
   if (*verify_app) {
     return RunVerify(verify);
+  }
+  if (*doctor_app) {
+    return RunDoctor(doctor);
   }
   if (named) {
     std::fputs(app.help().c_str(), stdout);
