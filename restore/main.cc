@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "common/sqlite/sqlite_api.h"
+#include "common/store/libs3_store.h"
 #include "restore/command.h"
 #include "restore/exit_codes.h"
 
@@ -123,6 +124,7 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    sqlite_s3::RegisterLibs3(&sqlite_s3::OpenLibs3Store);
     return sqlite_s3::Run(argc, argv);
   } catch (const std::exception& error) {  // std::bad_alloc and our bugs
     std::fputs(fmt::format("sqlite-s3-restore: internal error: {}\n", error.what()).c_str(),

@@ -80,4 +80,13 @@ Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view pre
   }
 }
 
+std::string StartAfterText(std::string_view start_after) {
+  for (size_t i = 0; i < start_after.size(); ++i) {
+    auto byte = static_cast<unsigned char>(start_after[i]);
+    if (byte > 'z') return std::string(start_after.substr(0, i)) + "~";
+    if (byte <= ' ') return std::string(start_after.substr(0, i));
+  }
+  return std::string(start_after);
+}
+
 }  // namespace sqlite_s3

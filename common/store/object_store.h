@@ -87,4 +87,9 @@ inline constexpr int kMaxListKeys = 1000;
 Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
                                         std::string_view start_after = {});
 
+// For drivers whose store takes text: `start_after` up to the first byte that no key can hold,
+// which says all there is to say, because what follows can only put it before or after all keys
+// that go on from there.
+std::string StartAfterText(std::string_view start_after);
+
 }  // namespace sqlite_s3

@@ -35,18 +35,6 @@ std::optional<uint64_t> FirstOf(std::string_view content_range) {
   return first;
 }
 
-// `start_after` may hold any bytes, S3 takes text. Up to the first byte that no key can hold, it
-// says all there is to say: what follows can only put it before or after all keys that go on from
-// there.
-std::string StartAfterText(std::string_view start_after) {
-  for (size_t i = 0; i < start_after.size(); ++i) {
-    auto byte = static_cast<unsigned char>(start_after[i]);
-    if (byte > 'z') return std::string(start_after.substr(0, i)) + "~";
-    if (byte <= ' ') return std::string(start_after.substr(0, i));
-  }
-  return std::string(start_after);
-}
-
 }  // namespace
 
 S3Store::S3Store(std::shared_ptr<S3Client> client, HttpHeaders put_headers,
