@@ -1,3 +1,6 @@
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tests/server/storage/storage_fixture.h"
 
 namespace sqlite_s3::server {
@@ -261,6 +264,26 @@ TEST_F(BucketTest, DocumentsAreKeptAsTheyAre) {
   ASSERT_TRUE(bucket_->DeleteDocument("cors").ok());
   ASSERT_TRUE(bucket_->DeleteDocument("cors").ok());
   EXPECT_EQ(ReasonOf(bucket_->GetDocument("cors")), Reason::kNoSuchDocument);
+}
+
+TEST_F(BucketTest, AFailedWritePublishesNothingAndTheNextPutWorks) {
+  Put("k", "1");
+  // The WAL may not grow: its writes fail.
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = old;
+  small.rlim_cur = 256 * 1024;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string large = Put("k", Pattern(3 * kChunkBytes, 1));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_EQ(large, "<Internal>") << "a limit on the file size is no full disk to SQLite";
+  EXPECT_EQ(Get("k"), "1");
+  EXPECT_EQ(Put("k", "2"), "null");
+  EXPECT_EQ(Get("k"), "2");
+  ASSERT_TRUE(bucket_->Maintain().ok());
+  EXPECT_EQ(QueryInt("SELECT (SELECT count(*) FROM chunk) + (SELECT count(*) FROM unreferenced)"),
+            0);
 }
 
 }  // namespace
