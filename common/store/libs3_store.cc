@@ -382,6 +382,14 @@ Result<std::shared_ptr<ObjectStore>> OpenLibs3Store(const S3Address& address, bo
     return InvalidArgumentError(
         "client=libs3 needs an endpoint, hint: option 'endpoint' or S3_HOSTNAME");
   }
+#ifndef SQLITE_S3_LIBS3_4
+  // It accepts any certificate, and has no way to be told otherwise.
+  if (resolved.endpoint.starts_with("https://")) {
+    return InvalidArgumentError(
+        "this libs3 does not verify certificates, so https:// would protect nothing, hint: "
+        "client=libcurl");
+  }
+#endif
   chain.profile = address.profile;
   chain.region = address.region;
   if (chain.region.empty()) chain.region = chain.environment("AWS_REGION").value_or("");
@@ -389,7 +397,12 @@ Result<std::shared_ptr<ObjectStore>> OpenLibs3Store(const S3Address& address, bo
   if (chain.region.empty()) chain.region = "us-east-1";
   ASSIGN_OR_RETURN(chain.transport, NewCurlTransport({}));
   std::string region = chain.region;
-  static const S3Status started = S3_initialize("sqlite-s3", S3_INIT_ALL, nullptr);
+#ifdef S3_INIT_VERIFY_PEER
+  constexpr int kFlags = S3_INIT_ALL | S3_INIT_VERIFY_PEER;
+#else
+  constexpr int kFlags = S3_INIT_ALL;
+#endif
+  static const S3Status started = S3_initialize("sqlite-s3", kFlags, nullptr);
   if (started != S3StatusOK) {
     return InternalError(std::string("libs3: ") + S3_get_status_name(started));
   }

@@ -1,9 +1,10 @@
 #pragma once
 // The S3 driver over libs3 (?client=libs3), for endpoints that take Signature Version 2 only, and
 // for libs3 4.x. The same contract, but: no conditional PUT, so SupportsConditionalPut() is false
-// and PutIfAbsent looks before it writes; no session tokens and no regions with libs3 2.0; one
-// request per object. Linked by programs, not by the library that lives in applications: it brings
-// a second libcurl along.
+// and PutIfAbsent looks before it writes; one request per object. libs3 2.0 also has no session
+// tokens and no regions, and accepts every certificate, so it is used over http:// only. It takes
+// any document without errors for an empty listing. Linked by programs, not by the library that
+// lives in applications: it brings a second libcurl along.
 
 #include "common/store/open_store.h"
 

@@ -512,7 +512,10 @@ std::vector<Driver> Drivers() {
                                  address.s3.client = client;
                                  address.s3.endpoint = endpoint;
                                  address.s3.bucket = bucket;
-                                 address.s3.prefix = "contract-test/" + HexEncode(random);
+                                 // A space where the client can: it has to be encoded right.
+                                 address.s3.prefix =
+                                     (address.s3.client == "libs3" ? "contract-" : "contract ") +
+                                     HexEncode(random);
                                  auto store = OpenStore(address);
                                  EXPECT_OK(store);
                                  return StoreUnderTest{nullptr, store.ok() ? *store : nullptr};
