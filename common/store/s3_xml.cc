@@ -166,18 +166,6 @@ Result<S3UploadPage> ParseUploadPage(ByteSpan body) {
   return page;
 }
 
-Result<std::vector<S3DeleteFailure>> ParseDeleteResult(ByteSpan body) {
-  pugi::xml_document document;
-  if (!Load(body, document) || !document.child("DeleteResult")) {
-    return NotA("result of a delete", body);
-  }
-  std::vector<S3DeleteFailure> failures;
-  for (pugi::xml_node node : document.child("DeleteResult").children("Error")) {
-    failures.push_back({node.child_value("Key"), ErrorOf(node)});
-  }
-  return failures;
-}
-
 std::string FormatCompleteUpload(const std::vector<std::string>& etags) {
   std::string out = "<CompleteMultipartUpload>";
   for (size_t i = 0; i < etags.size(); ++i) {
@@ -185,14 +173,6 @@ std::string FormatCompleteUpload(const std::vector<std::string>& etags) {
            XmlEscaped(etags[i]) + "</ETag></Part>";
   }
   return out + "</CompleteMultipartUpload>";
-}
-
-std::string FormatDeleteObjects(const std::vector<std::string>& keys) {
-  std::string out = "<Delete><Quiet>true</Quiet>";
-  for (const std::string& key : keys) {
-    out += "<Object><Key>" + XmlEscaped(key) + "</Key></Object>";
-  }
-  return out + "</Delete>";
 }
 
 }  // namespace sqlite_s3

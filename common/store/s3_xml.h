@@ -52,19 +52,11 @@ struct S3UploadPage {
 };
 Result<S3UploadPage> ParseUploadPage(ByteSpan body);
 
-// Of DeleteObjects: what was not deleted. kCorruption when it is no DeleteResult.
-struct S3DeleteFailure {
-  std::string key;
-  S3ErrorDocument error;
-};
-Result<std::vector<S3DeleteFailure>> ParseDeleteResult(ByteSpan body);
-
 // The text of the only element with that path below the root, "AssumeRoleResult/Credentials/...";
 // kCorruption when the document or the element is missing.
 Result<std::string> ParseElementText(ByteSpan body, const char* path);
 
 // `etags` of parts 1, 2, ...
 std::string FormatCompleteUpload(const std::vector<std::string>& etags);
-std::string FormatDeleteObjects(const std::vector<std::string>& keys);
 
 }  // namespace sqlite_s3

@@ -77,6 +77,24 @@ TEST_P(ObjectStoreContractTest, GetReturnsWhatPutStored) {
   EXPECT_EQ(got, body);
 }
 
+TEST_P(ObjectStoreContractTest, ALargeObjectComesBackWhole) {
+  // Above the part size of the S3 driver, and no multiple of it.
+  Bytes body((33 << 20) + 12'345);
+  uint32_t state = 1;
+  for (uint8_t& byte : body) {
+    state = state * 1664525 + 1013904223;
+    byte = static_cast<uint8_t>(state >> 24);
+  }
+  ASSERT_OK(store().Put("large", body));
+  ASSERT_OK_AND_ASSIGN(ObjectInfo info, store().Head("large"));
+  EXPECT_EQ(info.size_bytes, body.size());
+  ASSERT_OK_AND_ASSIGN(Bytes got, store().Get("large", body.size()));
+  EXPECT_TRUE(got == body);
+  const ByteRange middle{(16 << 20) - 100, 200};
+  ASSERT_OK_AND_ASSIGN(Bytes part, store().Get("large", 200, middle));
+  EXPECT_TRUE(std::equal(part.begin(), part.end(), body.begin() + (16 << 20) - 100));
+}
+
 TEST_P(ObjectStoreContractTest, AnEmptyObjectIsAnObject) {
   ASSERT_OK(store().Put("empty", {}));
   EXPECT_EQ(GetText("empty"), "");

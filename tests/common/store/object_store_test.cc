@@ -15,7 +15,7 @@ using ::testing::Not;
 TEST(OpenStoreTest, UnknownSchemesAreRefusedAndTheKnownOnesNamed) {
   Result<std::shared_ptr<ObjectStore>> store = OpenStore({.scheme = "ftp"});
   ASSERT_STATUS(store, StatusCode::kInvalidArgument);
-  EXPECT_THAT(store.status().message(), HasSubstr("file, memory"));
+  EXPECT_THAT(store.status().message(), HasSubstr("file, s3, memory"));
 }
 
 TEST(OpenStoreTest, MemoryStoresOfOneNameAreOneStore) {
