@@ -62,7 +62,7 @@ Status EngineImpl::Init() {
         "an in-memory or temporary database cannot be shipped, hint: it needs a file");
   }
   // Before anything is made beside it: a database that cannot be shipped stays as it was.
-  RETURN_IF_ERROR(WalCapture::Probe(config_.database_path, config_.vfs));
+  RETURN_IF_ERROR(WalCapture::Probe(config_.database_path, config_.vfs, config_.join_only));
   const std::string& dir = config_.options.state_dir;
   ASSIGN_OR_RETURN(state_dir_, StateDir::Open(dir.empty() ? config_.database_path + "-s3" : dir));
   ASSIGN_OR_RETURN(shared_, SharedBlock::Open(state_dir_.path("shared")));
@@ -237,8 +237,9 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
     merging_ = false;
     (*shared_)->captured_txid = assigned_txid_.load();  // published only now that it is complete
   }
-  if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold) {
-    outcome = capture_->MakeRoomUnderWriteLock(*this, kWriteLockTimeoutMs);
+  if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold &&
+      config_.options.write_lock) {
+    outcome = MakeRoomUnderWriteLock(kWriteLockTimeoutMs);
   }
   if (outcome.ok() && outcome->ran) {
     ++checkpoints_;
@@ -246,6 +247,17 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
       room_retry_at_ = 0;
     }
   }
+}
+
+// REQUIRES: capture_mutex_.
+Result<CheckpointOutcome> EngineImpl::MakeRoomUnderWriteLock(int busy_timeout_ms) {
+  int64_t held_us = 0;
+  auto outcome = capture_->MakeRoomUnderWriteLock(*this, busy_timeout_ms, *config_.clock, &held_us);
+  if (held_us > 0) {
+    ++write_locks_;
+    write_lock_max_us_ = std::max<uint64_t>(write_lock_max_us_, static_cast<uint64_t>(held_us));
+  }
+  return outcome;
 }
 
 // Not std::timed_mutex: its clock variant is unknown to thread sanitizers of this age.
@@ -303,6 +315,17 @@ void EngineImpl::WaitForCommit() {
     Log(LogLevel::kWarning, "a durable commit returned before it was in the store: " +
                                 status.ToString() + " (the commit itself stands)");
   }
+}
+
+void EngineImpl::Notify(bool files_changed) {
+  if (dead_) {
+    return;
+  }
+  last_notify_us_ = Monotonic();
+  if (files_changed) {
+    files_changed_ = true;
+  }
+  shared_->RingIfIdle();
 }
 
 void EngineImpl::AttachConnection() { ++connections_; }
@@ -510,6 +533,8 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.salvaged_commits = salvaged_;
   s.checkpoints = checkpoints_;
   s.wal_resets = wal_resets_;
+  s.write_locks = write_locks_;
+  s.write_lock_max_us = write_lock_max_us_;
   s.commit_timeouts = commit_timeouts_;
   s.hook_displaced = hook_displaced_;
   std::unique_lock capture_lock(capture_mutex_, std::defer_lock);

@@ -32,6 +32,11 @@ struct EngineConfig {
   // Resolved: options.checkpoint_pages, or the connection's own setting. 0: the application
   // switched automatic checkpoints off, and makes its own.
   uint32_t checkpoint_pages = 1000;
+  // How often the worker looks unasked. Longer where every commit rings (Notify).
+  std::chrono::milliseconds idle_look{500};
+  // Never make a -wal or -shm, unless this process runs as the user that owns the database: files
+  // of another user would lock the application out. kFailedPrecondition while they are missing.
+  bool join_only = false;
   std::shared_ptr<ObjectStore> store;
   const Clock* clock = &Clock::Real();
   LogCallback log;
@@ -74,7 +79,9 @@ struct EngineStatus {
       0;  // commits whose frames failed SQLite's checksum (see wal_capture.h)
   uint64_t checkpoints = 0;
   uint64_t wal_resets = 0;
-  uint64_t commit_timeouts = 0;  // durable commits that returned before they were acknowledged
+  uint64_t write_locks = 0;        // checkpoints for which writers were held off
+  uint64_t write_lock_max_us = 0;  // the longest of them
+  uint64_t commit_timeouts = 0;    // durable commits that returned before they were acknowledged
   bool hook_displaced = false;
   bool sqlite_wal_reset_bug = false;  // the SQLite in use is affected
   std::string sqlite_version;
@@ -96,6 +103,10 @@ class Engine {
   // From the wal hook: `frames` is SQLite's count. Hot path: two stores and no syscall, but for
   // commits that reach the checkpoint threshold, and durable ones.
   virtual void OnCommit(uint32_t frames) = 0;
+  // Somebody else (another process) has perhaps committed, or touched the files: look soon, and for
+  // a while again, for the sign can come before the commit can be seen. `files_changed`: a file was
+  // made, removed or renamed. At most one syscall.
+  virtual void Notify(bool files_changed) { (void)files_changed; }
   // A connection was attached or is gone; the last one gone flushes (bounded by close_timeout) and
   // stops the engine. Never blocks longer. DetachConnection returns true when the engine stopped.
   virtual void AttachConnection() = 0;

@@ -39,6 +39,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status Init();  // the part of Start that can fail
 
   void OnCommit(uint32_t frames) override;
+  void Notify(bool files_changed) override;
   void AttachConnection() override;
   bool DetachConnection() override;
   void SetHookDisplaced(bool displaced) override { hook_displaced_ = displaced; }
@@ -142,6 +143,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void ScanSees(PageNumber page, ByteSpan content);
 
   // engine.cc
+  Result<CheckpointOutcome> MakeRoomUnderWriteLock(int busy_timeout_ms);
   bool AwaitMemory(std::unique_lock<std::mutex>& lock);
   bool TryLockCapture(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience);
   void MakeRoomInHook(uint32_t frames);
@@ -225,6 +227,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::vector<CapturedCommit> encode_batch_;
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
+  std::atomic<int64_t> last_notify_us_{-1'000'000'000};  // monotonic; at first: long ago
+  std::atomic<bool> files_changed_{false};
   int64_t last_restart_us_ = -1'000'000'000;  // monotonic; at first: long ago
   uint64_t encoded_commits_ = 0;
   uint64_t told_txid_ = 0;                 // of this line, by an earlier session; 0: none
@@ -274,7 +278,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<uint32_t> room_retry_at_{0};
   std::atomic<uint64_t> bytes_shipped_{0}, bytes_captured_{0}, segments_{0}, images_{0},
       merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
-      commit_timeouts_{0};
+      write_locks_{0}, write_lock_max_us_{0}, commit_timeouts_{0};
   std::atomic<uint64_t> assigned_txid_{0};  // of the last captured commit
 };
 

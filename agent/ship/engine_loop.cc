@@ -20,7 +20,8 @@ constexpr size_t kEncodeSlice = 32;
 constexpr int64_t kFramesPerNap = 200;
 constexpr int64_t kMinNapMicros = 200;
 constexpr int64_t kMaxNapMicros = 10'000;
-constexpr auto kIdleSleep = std::chrono::milliseconds(500);
+constexpr auto kEndedSleep = std::chrono::milliseconds(500);
+constexpr int64_t kLookMicros = 1'000;
 constexpr int64_t kNapsForMicros = 30'000;            // after the last commit seen
 constexpr int64_t kRestartsEveryMicros = 10'000'000;  // at once; sooner than that: later
 constexpr int64_t kFileCheckMicros = 2'000'000;
@@ -58,7 +59,7 @@ void EngineImpl::WorkerMain() {
       case SessionEnd::kFailed:
         // The application goes on without us: its hook makes plain checkpoints (MakeRoomInHook).
         while (!Interrupted() && !flushing_) {
-          WaitOrStop(kIdleSleep);
+          WaitOrStop(kEndedSleep);
         }
         return;
     }
@@ -438,8 +439,8 @@ Status EngineImpl::MakeRoomIfDue() {
   }
   auto outcome = capture_->MakeRoom(*this);
   if (outcome.ok() && !outcome->complete && frames >= 2 * threshold && threshold > 0 &&
-      (unannounced_ > 0 || asked)) {
-    outcome = capture_->MakeRoomUnderWriteLock(*this, kWriteLockTimeoutMs);
+      (unannounced_ > 0 || asked) && config_.options.write_lock) {
+    outcome = MakeRoomUnderWriteLock(kWriteLockTimeoutMs);
   }
   if (!outcome.ok()) {
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
@@ -492,9 +493,10 @@ Status EngineImpl::EnterGap() {
 // A -wal that was unlinked under us means that somebody removed it by hand or replaced the
 // database: commits go to a file that nobody else sees. Compare everything again.
 Status EngineImpl::CheckFiles(bool now) {
-  if ((Monotonic() - last_file_check_us_ < kFileCheckMicros && !now) || gap_) {
+  if (gap_ || (!now && Monotonic() - last_file_check_us_ < kFileCheckMicros && !files_changed_)) {
     return Status::Ok();
   }
+  files_changed_ = false;
   last_file_check_us_ = Monotonic();
   std::lock_guard lock(capture_mutex_);
   return capture_->CheckFilesInPlace();
@@ -504,10 +506,16 @@ void EngineImpl::Sleep(uint32_t seen) {
   if (Interrupted() || (*shared_)->doorbell != seen) {
     return;
   }
-  std::chrono::microseconds wait = kIdleSleep;
-  bool nap = Monotonic() - last_activity_us_ < kNapsForMicros;
+  std::chrono::microseconds wait = config_.idle_look;
+  const int64_t now = Monotonic();
+  bool nap = now - last_activity_us_ < kNapsForMicros;
   if (nap) {
     wait = std::chrono::microseconds(nap_us_);
+  } else if (now - last_notify_us_ < 2 * wait.count()) {
+    // A write to the WAL is seen before its commit: with synchronous=FULL an fsync lies in between,
+    // of any length. Each look comes half as late again as the one before.
+    wait = std::min(wait,
+                    std::chrono::microseconds(std::max((now - last_notify_us_) / 2, kLookMicros)));
   }
   if (!encoder_->empty() && spool_->size() == 0) {
     wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));

@@ -136,6 +136,7 @@ Status EngineImpl::OpenSession() {
   WalCapture::Config capture_config;
   capture_config.database_path = config_.database_path;
   capture_config.vfs = config_.vfs;
+  capture_config.join_only = config_.join_only;
   capture_config.account = &account_;
   capture_config.cache_bytes =
       static_cast<uint32_t>(std::min<uint64_t>(config_.options.memory_bytes / 4, 6 << 20));

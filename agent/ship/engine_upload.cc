@@ -63,7 +63,7 @@ void EngineImpl::UploaderMain() {
       std::unique_lock lock(state_mutex_);
       // Push notifies under the same mutex after the item is in, so no wake-up is lost; the bound
       // is for stopping only.
-      upload_cv_.wait_for(lock, std::chrono::seconds(1),
+      upload_cv_.wait_for(lock, 2 * config_.idle_look,
                           [&] { return uploader_stop_.load() || spool_->size() != 0; });
       continue;
     }

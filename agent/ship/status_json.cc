@@ -49,6 +49,8 @@ std::string FormatStatusJson(const EngineStatus& s) {
       {"salvaged_commits", s.salvaged_commits},
       {"checkpoints", s.checkpoints},
       {"wal_resets", s.wal_resets},
+      {"write_locks", s.write_locks},
+      {"write_lock_max_us", s.write_lock_max_us},
       {"commit_timeouts", s.commit_timeouts},
       {"hook_displaced", s.hook_displaced},
       {"sqlite_version", s.sqlite_version},

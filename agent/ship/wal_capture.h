@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "agent/ship/page_buffer.h"
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/status.h"
 #include "common/format/segment.h"
@@ -103,6 +104,7 @@ class WalCapture {
     uint32_t big_commit_bytes = 8 << 20;
     uint32_t cache_bytes = 6 << 20;
     MemoryAccount* account = nullptr;
+    bool join_only = false;  // EngineConfig's
   };
 
   // Checks the database, opens the connections, takes the pin, reads the WAL that is there.
@@ -115,7 +117,8 @@ class WalCapture {
   ~WalCapture();
 
   // Whether the database can be shipped at all; opens and closes a connection, changes nothing.
-  static Status Probe(const std::string& database_path, const std::string& vfs);
+  static Status Probe(const std::string& database_path, const std::string& vfs,
+                      bool join_only = false);
 
   // False after ReleasePin.
   bool pinned() const { return pinned_ >= 0; }
@@ -144,8 +147,9 @@ class WalCapture {
   // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink);
   // The same while the write lock is held, so that a busy writer cannot stay ahead. kUnavailable
-  // when the lock could not be had within `busy_timeout_ms`.
-  Result<CheckpointOutcome> MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms);
+  // when the lock could not be had within `busy_timeout_ms`; *held_us gets how long it was held.
+  Result<CheckpointOutcome> MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms,
+                                                   const Clock& clock, int64_t* held_us);
 
   // Page as captured: its last captured frame in this WAL, else the file's. 1 <= page <=
   // page_count, or of an earlier size while MustHoldPin keeps it.

@@ -1,6 +1,7 @@
 // Opening a capture: what a database must be, the connections, and the WAL that is already there.
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -23,11 +24,13 @@ Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
   return capture;
 }
 
-Status WalCapture::Probe(const std::string& database_path, const std::string& vfs) {
+Status WalCapture::Probe(const std::string& database_path, const std::string& vfs, bool join_only) {
   Config config;
+  config.join_only = join_only;
   config.database_path = database_path;
   config.vfs = vfs;
   WalCapture probe(config);
+  probe.wal_path_ = database_path + "-wal";
   RETURN_IF_ERROR(probe.OpenConnections());
   return Status::Ok();
 }
@@ -87,6 +90,16 @@ Status WalCapture::CheckDatabase() {
     database_inode_ = st.st_ino;
   }
   const std::string name = "database '" + config_.database_path + "'";
+  if (config_.join_only && st.st_uid != geteuid()) {
+    // SQLite makes both, when they are missing, as soon as the database is read.
+    for (const std::string& file : {wal_path_, config_.database_path + "-shm"}) {
+      if (access(file.c_str(), F_OK) != 0) {
+        return FailedPreconditionError(
+            name + " belongs to another user and has no '" + file +
+            "' yet, hint: its application makes it, or run as its owner");
+      }
+    }
+  }
   if (sqlite3_db_readonly(connections_[0].get(), "main") == 1) {
     return PermissionDeniedError(name + " is read-only, hint: shipping needs write access to it");
   }

@@ -1,5 +1,6 @@
 // The pin and the checkpoints of WalCapture.
 
+#include <algorithm>
 #include <limits>
 
 #include "agent/ship/wal_capture.h"
@@ -84,8 +85,8 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink) {
   return result;
 }
 
-Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink,
-                                                             int busy_timeout_ms) {
+Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms,
+                                                             const Clock& clock, int64_t* held_us) {
   if (!lock_connection_) {
     ASSIGN_OR_RETURN(lock_connection_,
                      Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs,
@@ -93,8 +94,10 @@ Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink,
     RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
   }
   RETURN_IF_ERROR(lock_connection_.Exec("BEGIN IMMEDIATE"));
+  const int64_t since = clock.MonotonicMicros();
   auto result = MakeRoom(sink);
   (void)lock_connection_.Exec("ROLLBACK");  // nothing was written
+  *held_us = std::max<int64_t>(clock.MonotonicMicros() - since, 1);
   return result;
 }
 

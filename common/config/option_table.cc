@@ -114,6 +114,7 @@ constexpr std::array kOnConflictWords = {Word<OnConflict>{"refuse", OnConflict::
                                          Word<OnConflict>{"take-over", OnConflict::kTakeOver},
                                          Word<OnConflict>{"fork", OnConflict::kFork}};
 constexpr std::array kSwitchWords = {Word<bool>{"on", true}, Word<bool>{"off", false}};
+constexpr std::array kWriteLockWords = {Word<bool>{"auto", true}, Word<bool>{"never", false}};
 constexpr std::array kAttachWords = {Word<bool>{"all", true}, Word<bool>{"this", false}};
 
 template <auto Field, const auto& kWords>
@@ -280,6 +281,11 @@ constexpr OptionDescriptor kTable[] = {
      "WAL pages at which the library checkpoints; 0 keeps the connection's own setting",
      ParseNumberOption<&S::checkpoint_pages, 0, 10'000'000>,
      FormatNumberOption<&S::checkpoint_pages>},
+    {"write_lock", kShip, "auto, never",
+     "auto: when a writer outruns the checkpoints, writers are held off for one, a few "
+     "milliseconds",
+     ParseWordOption<&S::write_lock, kWriteLockWords>,
+     FormatWordOption<&S::write_lock, kWriteLockWords>},
     {"segment_size", kShip, "size, 4KiB to 128MiB", "a segment is cut at this size",
      ParseSizeOption<&S::segment_bytes, 4 * kKiB, 128 * kMiB>, FormatSizeOption<&S::segment_bytes>},
     {"memory", kShip, "size, 1MiB to 64GiB", "bound for captured pages that wait for encoding",

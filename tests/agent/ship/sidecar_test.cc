@@ -1,0 +1,113 @@
+// What an engine does for databases whose application is another process.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "tests/support/shipped_database.h"
+#include "tests/support/status_matchers.h"
+
+namespace sqlite_s3 {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uid_t kSomebodyElse = 65534;
+
+EngineConfig ConfigFor(ShippedDatabase& db) {
+  EngineConfig config;
+  config.database_path = db.path();
+  config.options = db.options().ship;
+  config.store = db.store();
+  return config;
+}
+
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+TEST(SidecarTest, NotifyMakesTheWorkerLookAtOnce) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  EngineConfig config = ConfigFor(db);
+  config.idle_look = std::chrono::hours(1);
+  auto engine = Engine::Start(config);
+  ASSERT_OK(engine.status());
+  Txid txid;
+  ASSERT_OK((*engine)->Sync(std::chrono::seconds(60), &txid));
+  for (int i = 0; i < 3; ++i) {
+    db.Exec("insert into t values(1)");  // no hook of the engine's is installed
+    (*engine)->Notify(false);
+    txid = txid.Next();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while ((*engine)->GetStatus(false).txid < txid && std::chrono::steady_clock::now() < deadline) {
+    }
+    ASSERT_EQ((*engine)->GetStatus(false).txid, txid);
+    ASSERT_OK((*engine)->Wait(txid, std::chrono::seconds(60)));
+  }
+  EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
+}
+
+TEST(SidecarTest, JoinOnlyMakesNoFilesBesideAnotherUsersDatabase) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root can give a file away";
+  }
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  db.CloseApp();  // the last close takes -wal and -shm away
+  ASSERT_EQ(chown(db.path().c_str(), kSomebodyElse, kSomebodyElse), 0);
+  EngineConfig config = ConfigFor(db);
+  config.join_only = true;
+  auto engine = Engine::Start(config);
+  EXPECT_EQ(engine.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(engine.status().message(), HasSubstr("belongs to another user"));
+  EXPECT_FALSE(Exists(db.path() + "-wal"));
+  EXPECT_FALSE(Exists(db.path() + "-shm"));
+  EXPECT_FALSE(Exists(db.state_dir()));
+
+  db.Exec("insert into t values(1)");  // its application makes them
+  engine = Engine::Start(config);
+  ASSERT_OK(engine.status());
+  EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
+}
+
+TEST(SidecarTest, JoinOnlyMakesFilesForItsOwnUser) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  db.CloseApp();
+  EngineConfig config = ConfigFor(db);
+  config.join_only = true;
+  auto engine = Engine::Start(config);
+  ASSERT_OK(engine.status());
+  EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
+}
+
+TEST(SidecarTest, WriteLockNeverLeavesWritersAlone) {
+  for (const bool allowed : {true, false}) {
+    ShippedDatabase db;
+    db.Exec("create table t(a); pragma wal_autocheckpoint=0");
+    EngineConfig config = ConfigFor(db);
+    config.options.write_lock = allowed;
+    config.checkpoint_pages = 10;
+    auto engine = Engine::Start(config);
+    ASSERT_OK(engine.status());
+    // Between two looks of the worker there are always new frames, so that no checkpoint without
+    // the lock is ever complete.
+    uint64_t locks = 0;
+    for (int i = 0; i < 4000 && locks == 0; ++i) {
+      db.Exec("insert into t values(zeroblob(9000))");
+      locks = i % 50 == 0 ? (*engine)->GetStatus(false).write_locks : 0;
+    }
+    const EngineStatus status = (*engine)->GetStatus(true);
+    if (!allowed) {
+      EXPECT_EQ(status.write_locks, 0u);
+    } else if (status.write_locks > 0) {
+      EXPECT_GT(status.write_lock_max_us, 0u);
+    }
+    EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
+  }
+}
+
+}  // namespace
+}  // namespace sqlite_s3
