@@ -133,9 +133,9 @@ Status ToStatus(const Exchange& exchange, const std::string& what) {
       return ResourceExhaustedError(text);
     case S3StatusErrorNotImplemented:
       return UnimplementedError(text);
-    case S3StatusXmlParseFailure:
     case S3StatusXmlDocumentTooLarge:
       return CorruptionError(text);
+    case S3StatusXmlParseFailure:  // a proxy's page in place of S3's error, mostly
     case S3StatusErrorBadDigest:
     case S3StatusErrorSlowDown:
     case S3StatusErrorTemporaryRedirect:
