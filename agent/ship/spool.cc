@@ -113,19 +113,18 @@ Result<Bytes> Spool::ReadFront() {
 Result<Bytes> Spool::Read(const SpoolItem& item) { return ReadFile(PathOf(item), kMaxItemBytes); }
 
 Status Spool::Pop() {
-  SpoolItem item;
-  {
-    std::lock_guard lock(mutex_);
-    if (items_.empty()) {
-      return InternalError("the spool is empty");
-    }
-    item = std::move(items_.front());
-    items_.pop_front();
-    cached_bytes_ -= cached_.front().size();
-    cached_.pop_front();
-    bytes_ -= item.size_bytes;
+  std::optional<SpoolItem> item = Front();
+  if (!item) {
+    return InternalError("the spool is empty");
   }
-  return RemoveFile(PathOf(item));
+  // The file first: an item forgotten while its file stays would never be acknowledged.
+  RETURN_IF_ERROR(RemoveFile(PathOf(*item)));
+  std::lock_guard lock(mutex_);
+  items_.pop_front();
+  cached_bytes_ -= cached_.front().size();
+  cached_.pop_front();
+  bytes_ -= item->size_bytes;
+  return Status::Ok();
 }
 
 std::vector<SpoolItem> Spool::Items() {

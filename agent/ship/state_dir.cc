@@ -55,6 +55,14 @@ Result<bool> StateDir::TryLock() {
     }
     return lock.status();
   }
+  // What a process killed while it wrote its identity left behind. Only the holder of the lock
+  // writes one.
+  ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(path_));
+  for (const std::string& name : names) {
+    if (name.starts_with(".identity.tmp-")) {
+      RETURN_IF_ERROR(RemoveFile(path(name.c_str())));
+    }
+  }
   lock_.emplace(std::move(lock).value());
   return true;
 }

@@ -300,8 +300,10 @@ void WalCapture::FinishBigCommit(CaptureSink& sink) {
     last_frame_[page] = frame;
     auto cached = cache_.find(page);
     if (cached != cache_.end()) {
+      // Not straight from the frame: of a tail that was in the file before we came, the WAL may
+      // have been started anew meanwhile.
       PagePtr latest = PagePtr::Make(page_size_, *config_.account);
-      if (ReadFramePage(frame, latest.writable()).ok()) {
+      if (ReadPage(page, latest.writable()).ok()) {
         cached->second = std::move(latest);
       } else {
         cached->second = {};  // read again when it is asked for

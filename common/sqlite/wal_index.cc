@@ -95,7 +95,11 @@ std::optional<WalIndexHeader> WalIndexView::ReadHeader() const {
 }
 
 uint32_t WalIndexView::PeekMaxFrame() const { return map_[4]; }
-uint32_t WalIndexView::PeekSalt1() const { return BigEndianWord(map_[8]); }
+uint32_t WalIndexView::PeekSalt1() const {
+  // After whatever the caller has read from the WAL, not before it.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return BigEndianWord(map_[8]);
+}
 uint32_t WalIndexView::BackfilledFrames() const { return map_[kBackfillWord]; }
 
 PageNumber WalIndexView::PageOfFrame(uint32_t frame) {

@@ -2,11 +2,15 @@
 // application; one test each, named after the mechanism.
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
+#include "agent/ship/spool.h"
 #include "agent/ship/wal_capture.h"
+#include "common/os/file.h"
 #include "common/sqlite/connection.h"
 #include "tests/support/replayer.h"
 #include "tests/support/shipped_database.h"
@@ -151,6 +155,108 @@ TEST(RegressionTest, PagesAsCapturedWhileTheNextWriterOverwritesTheWal) {
       ASSERT_TRUE(bytes == as_captured[page - 1]) << "page " << page << " after " << next;
     }
   }
+}
+
+// Keeps what is handed over, with bases.
+class KeepingSink : public ForgetfulSink {
+ public:
+  void OnCapturedCommit(CapturedCommit commit) override { commits.push_back(std::move(commit)); }
+  bool WantsBases() override { return true; }
+  std::vector<CapturedCommit> commits;
+};
+
+// A tail that a checkpoint had put into the file while nobody captured is no reason for SQLite to
+// keep it in the WAL. The version of a page that a big commit there had left was read from its
+// frame, which by then belonged to another page, and became the base of the page's next version.
+TEST(RegressionTest, AWalStartedAnewUnderABigCommitOfTheTailSpoilsNoBase) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
+  ASSERT_OK(app.Exec("create table t(id integer primary key, b)"));
+  ASSERT_OK(app.Exec("insert into t values(1, randomblob(3000)), (2, randomblob(30000))"));
+  ASSERT_OK(app.Exec("create table u(b); insert into u values(randomblob(200000))"));
+  MemoryAccount account;
+  KeepingSink sink;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  config.big_commit_bytes = 16 << 10;
+  ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
+  ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));  // starts the WAL anew: short
+  WalPosition place;
+  {
+    ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+    place = capture->position();
+  }
+  ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));
+  ASSERT_OK(app.Exec("update t set b=randomblob(length(b))"));
+  ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
+  std::vector<Bytes> as_committed;
+  {
+    ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+    for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+      ASSERT_OK(capture->ReadPage(page, as_committed.emplace_back(capture->page_size())));
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, place));
+  ASSERT_TRUE(capture->resumed());
+  ASSERT_OK_AND_ASSIGN(CaptureOutcome outcome, capture->Capture(sink, UINT32_MAX));
+  ASSERT_EQ(outcome, CaptureOutcome::kBigCommit);
+  ASSERT_OK(app.Exec("update u set b=randomblob(length(b))"));  // over the frames from the first
+  capture->FinishBigCommit(sink);
+  sink.commits.clear();
+  ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));
+  for (;;) {
+    ASSERT_OK_AND_ASSIGN(outcome, capture->Capture(sink, UINT32_MAX));
+    if (outcome == CaptureOutcome::kCaughtUp) {
+      break;
+    }
+    ASSERT_EQ(outcome, CaptureOutcome::kBigCommit);
+    capture->FinishBigCommit(sink);
+  }
+  ASSERT_EQ(sink.commits.size(), 1u);
+  for (const CapturedPage& page : sink.commits[0].pages) {
+    ASSERT_TRUE(page.base);
+    EXPECT_TRUE(std::ranges::equal(page.base.bytes(), as_committed[page.number - 1]))
+        << "base of page " << page.number;
+  }
+}
+
+// An item whose file could not be removed was forgotten, and who waited for it waited for ever.
+TEST(RegressionTest, ASpooledItemWhoseFileCannotBeRemovedIsNotForgotten) {
+  TempDir dir;
+  ASSERT_OK_AND_ASSIGN(auto spool, Spool::Open(dir.File("spool")));
+  SpoolItem item;
+  item.key = "00000001/log/0000000000000001.seg";
+  ASSERT_OK(spool->Push(item, Bytes(10)));
+  ASSERT_OK_AND_ASSIGN(auto names, ListDirectory(dir.File("spool")));
+  ASSERT_EQ(names.size(), 1u);
+  const std::string file = dir.File("spool/") + names[0];
+  ASSERT_OK(RemoveFile(file));
+  ASSERT_OK(MakeDirectories(file, 0700, Durability::kVisible));  // which unlink() refuses
+  EXPECT_FALSE(spool->Pop().ok());
+  EXPECT_EQ(spool->size(), 1u);
+  EXPECT_EQ(spool->bytes(), 10u);
+  ASSERT_EQ(rmdir(file.c_str()), 0);
+  EXPECT_OK(spool->Pop());
+  EXPECT_EQ(spool->size(), 0u);
+}
+
+TEST(RegressionTest, TemporaryFilesOfKilledProcessesDoNotPileUpInTheStateDirectory) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  db.Start();
+  db.Sync();
+  db.Stop();
+  const std::string left = db.state_dir() + "/.identity.tmp-0123456789abcdef";
+  ASSERT_OK(WriteFileAtomically(left, AsBytes("{"), 0600, Durability::kVisible));
+  db.Start();
+  db.Sync();
+  ASSERT_OK_AND_ASSIGN(bool there, FileExists(left));
+  EXPECT_FALSE(there);
 }
 
 }  // namespace
