@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "agent/ship/engine_impl.h"
+#include "agent/ship/guarded.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -99,10 +100,7 @@ void EngineImpl::StartThreads() {
   BlockSignals block;
   worker_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "s3-worker");  // for whoever looks at the host with top -H
-    WorkerMain();
-    std::lock_guard lock(state_mutex_);
-    worker_done_ = true;
-    upload_cv_.notify_all();
+    WorkerThread();
   });
 }
 
@@ -233,8 +231,14 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
   if (outcome.ok() && !outcome->ran && frames >= 3 * threshold && MayMerge()) {
     // Still behind: rather than let the WAL or memory grow, commits share restore points.
     merging_ = true;
-    outcome = capture_->MakeRoom(*this);
+    Status thrown = Guarded([&] {
+      outcome = capture_->MakeRoom(*this);
+      return Status::Ok();
+    });
     merging_ = false;
+    if (!thrown.ok()) {
+      return;
+    }
     (*shared_)->captured_txid = assigned_txid_.load();  // published only now that it is complete
   }
   if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold &&
@@ -587,8 +591,16 @@ void EngineImpl::ParentAfterFork() {
   state_mutex_.unlock();
   capture_mutex_.unlock();
   if (!dead_) {
-    SetState(EngineState::kStarting);
-    StartThreads();
+    // What pthread_atfork() calls must not throw either.
+    Status started = Guarded([this] {
+      SetState(EngineState::kStarting);
+      StartThreads();
+      return Status::Ok();
+    });
+    if (!started.ok()) {
+      threads_running_ = false;
+      state_ = static_cast<int>(EngineState::kFailed);
+    }
   }
   stop_mutex_.unlock();
 }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "agent/ship/engine_impl.h"
+#include "agent/ship/guarded.h"
 #include "common/format/image_part.h"
 
 namespace sqlite_s3 {
@@ -68,10 +69,17 @@ void EngineImpl::StartImageLocked() {
     }
     image_wait_txid_ = image_->txid.value;
   }
-  image_thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "s3-image");
-    ImageMain();
+  const Status started = Guarded([this] {
+    image_thread_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "s3-image");
+      ImageMain();
+    });
+    return Status::Ok();
   });
+  if (!started.ok()) {
+    image_.reset();
+    EndImage(started);
+  }
 }
 
 void EngineImpl::JoinImage() {
@@ -81,15 +89,22 @@ void EngineImpl::JoinImage() {
 }
 
 void EngineImpl::ImageMain() {
-  Status status = CopyImage();
+  const Status status = Guarded([this] { return CopyImage(); });
   {
     std::lock_guard lock(capture_mutex_);
     image_.reset();
   }
+  EndImage(status);
+}
+
+void EngineImpl::EndImage(const Status& status) {
   if (!status.ok() && status.code() != StatusCode::kCancelled) {
-    Log(LogLevel::kWarning, "image: " + status.ToString());
-    std::lock_guard lock(state_mutex_);
-    last_error_ = "image: " + status.ToString();
+    (void)Guarded([&] {  // to say so may need memory, too
+      Log(LogLevel::kWarning, "image: " + status.ToString());
+      std::lock_guard lock(state_mutex_);
+      last_error_ = "image: " + status.ToString();
+      return Status::Ok();
+    });
   }
   std::lock_guard lock(image_mutex_);
   image_thread_done_ = true;

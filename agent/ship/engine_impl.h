@@ -87,6 +87,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
 
   // engine_loop.cc
+  void WorkerThread();
   void WorkerMain();
   SessionEnd RunSession();
   SessionEnd ShipLoop();
@@ -124,6 +125,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void MaybeStartImage();
   void StartImageLocked();
   void ImageMain();
+  void EndImage(const Status& status);
   Status SetAsideCutOff();
   Status CopyImage();
   Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);

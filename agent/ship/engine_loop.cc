@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "agent/ship/engine_impl.h"
+#include "agent/ship/guarded.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -30,6 +31,30 @@ constexpr auto kRetryLater = std::chrono::milliseconds(2000);
 constexpr int kWriteLockTimeoutMs = 50;
 
 }  // namespace
+
+// Memory or threads that have run out end a session, not the application.
+void EngineImpl::WorkerThread() {
+  for (;;) {
+    const Status ended = Guarded([this] {
+      WorkerMain();
+      return Status::Ok();
+    });
+    if (ended.ok()) {
+      break;
+    }
+    session_open_ = scanned_ = false;
+    CloseSession();
+    (void)Guarded([&] {  // to say so may need memory, too
+      SetState(EngineState::kStoreAway, ended);
+      return Status::Ok();
+    });
+    std::unique_lock lock(state_mutex_);
+    upload_cv_.wait_for(lock, kRetryLater, [&] { return Interrupted(); });
+  }
+  std::lock_guard lock(state_mutex_);
+  worker_done_ = true;
+  upload_cv_.notify_all();
+}
 
 void EngineImpl::WorkerMain() {
   while (!Interrupted()) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "agent/ship/engine_impl.h"
+#include "agent/ship/guarded.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -23,7 +24,13 @@ void EngineImpl::StartUploader() {
   uploads_fail_ = false;
   uploader_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "s3-upload");
-    UploaderMain();
+    while (!Guarded([this] {
+              UploaderMain();
+              return Status::Ok();
+            }).ok()) {
+      std::unique_lock lock(state_mutex_);  // what was thrown over is tried again
+      upload_cv_.wait_for(lock, kMaxBackoff, [&] { return uploader_stop_.load(); });
+    }
   });
 }
 
@@ -67,7 +74,7 @@ void EngineImpl::UploaderMain() {
                           [&] { return uploader_stop_.load() || spool_->size() != 0; });
       continue;
     }
-    Status status = UploadFront(*item);
+    Status status = Guarded([&] { return UploadFront(*item); });
     if (status.ok()) {
       backoff = kFirstBackoff;
       if (uploads_fail_.exchange(false)) {

@@ -1,6 +1,7 @@
 #include "agent/ship/wal_capture.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sqlite_s3 {
 
@@ -126,7 +127,11 @@ Result<CaptureOutcome> WalCapture::Capture(CaptureSink& sink, uint32_t max_frame
     if (frame_ == 0) {
       RETURN_IF_ERROR(EnsureWalFile(header));
     }
+    if (std::exchange(in_commit_, true)) {
+      return CorruptionError("an earlier capture of " + wal_path_ + " ended within a commit");
+    }
     ASSIGN_OR_RETURN(CaptureOutcome outcome, CaptureCommit(sink, header));
+    in_commit_ = false;
     if (outcome == CaptureOutcome::kBigCommit) {
       return outcome;
     }

@@ -131,7 +131,8 @@ class WalCapture {
   const std::string& wal_path() const { return wal_path_; }
 
   // Hands over commits up to mxFrame, or until at least max_frames frames were (whole commits).
-  // kCorruption: the WAL is not what the wal-index says; the caller must start again (resync).
+  // kCorruption: the WAL is not what the wal-index says; the caller must start again (resync). So
+  // must it after any other error, or a throw, from within a commit: later calls say so.
   Result<CaptureOutcome> Capture(CaptureSink& sink, uint32_t max_frames);
   const BigCommit& big() const { return *big_; }
   void FinishBigCommit(CaptureSink& sink);
@@ -243,6 +244,7 @@ class WalCapture {
   std::vector<PageNumber> cache_order_;                  // ring: oldest first from cache_next_
   size_t cache_next_ = 0;
   std::optional<BigCommit> big_;
+  bool in_commit_ = false;     // running checksum and maps are at neither end of a commit
   Bytes buffer_;               // frames read ahead
   uint32_t buffer_first_ = 0;  // 0: nothing buffered
   uint32_t buffer_count_ = 0;

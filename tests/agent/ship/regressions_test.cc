@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <thread>
 
 #include "agent/ship/spool.h"
@@ -257,6 +258,73 @@ TEST(RegressionTest, TemporaryFilesOfKilledProcessesDoNotPileUpInTheStateDirecto
   db.Sync();
   ASSERT_OK_AND_ASSIGN(bool there, FileExists(left));
   EXPECT_FALSE(there);
+}
+
+// Memory that ran out in a thread of ours ended the application: nothing caught it.
+TEST(RegressionTest, MemoryThatRunsOutInAThreadOfOursIsNotTheApplicationsEnd) {
+  ShippedDatabase db;
+  const auto application = std::this_thread::get_id();
+  std::atomic<int> left{0};
+  const auto throw_once = [&](StoreOp op, std::string_view folder) {
+    left = 1;
+    db.faults().SetHook([&, op, folder](StoreOp called, std::string_view key, int) -> Status {
+      if (called == op && key.find(folder) != key.npos &&
+          std::this_thread::get_id() != application && left > 0) {
+        --left;
+        throw std::bad_alloc();
+      }
+      return Status::Ok();
+    });
+  };
+  db.Exec("create table t(a)");
+  throw_once(StoreOp::kPutIfAbsent, "/log/");
+  db.Start();  // the uploader
+  db.WaitForImage();
+  db.Note();
+  EXPECT_EQ(left, 0);
+  throw_once(StoreOp::kPutIfAbsent, "/image/");
+  db.Exec("insert into t values(1)");
+  EXPECT_STATUS(db.engine().MakeImage(std::chrono::milliseconds(500)),
+                StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(left, 0);
+  db.Note();
+  db.Stop();
+  db.Exec("insert into t values(2)");
+  db.CloseApp();  // the WAL goes with it, so that the worker has to look into the log
+  throw_once(StoreOp::kList, "/log");
+  db.Start();
+  db.Note();
+  EXPECT_EQ(left, 0);
+  db.Sync();
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+// A capture that an error ends within a commit has taken some of its frames into the running
+// checksum, and perhaps some of its pages into what is "as captured": going on would take the new
+// version of a page for its base.
+TEST(RegressionTest, ACaptureThatEndedWithinACommitIsNotGoneOnWith) {
+  struct ThrowingSink : KeepingSink {
+    void OnCapturedCommit(CapturedCommit) override { throw std::bad_alloc(); }
+  };
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  ThrowingSink throwing;
+  EXPECT_THROW((void)capture->Capture(throwing, UINT32_MAX), std::bad_alloc);
+  ASSERT_OK(app.Exec("insert into t values(2)"));
+  KeepingSink sink;
+  EXPECT_STATUS(capture->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
+  EXPECT_TRUE(sink.commits.empty());
 }
 
 }  // namespace
