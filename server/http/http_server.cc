@@ -1,0 +1,366 @@
+#include "server/http/http_server.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "server/http/connection_watch.h"
+#include "server/http/listen_socket.h"
+
+namespace sqlite_s3::server {
+namespace {
+
+constexpr size_t kConnectionMemory = 128 * 1024;  // head and upload buffer; mapped as it is touched
+constexpr size_t kBlockSize = 256 * 1024;         // of a streamed answer
+constexpr size_t kMaxHeadBytes = 32 * 1024;       // URL and headers
+constexpr uint64_t kMaxDrainBytes = uint64_t{64} << 20;
+
+int SocketOf(MHD_Connection* connection) {
+  const MHD_ConnectionInfo* info =
+      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  return info ? info->connect_fd : -1;
+}
+
+// Dissolving the association sends a reset at once, whatever is queued (connect(2), AF_UNSPEC).
+void ResetConnection(int fd) {
+  sockaddr nobody{};
+  nobody.sa_family = AF_UNSPEC;
+  (void)::connect(fd, &nobody, sizeof(nobody));  // an error: it is gone already
+}
+
+// What was sent has arrived at the peer, or a second is over: a reset would overtake it.
+void AwaitDelivery(int fd) {
+  int off = 0;
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+  for (int i = 0; i < 1000; ++i) {
+    int queued = 0;
+    if (::ioctl(fd, SIOCOUTQ, &queued) != 0 || queued == 0) {
+      return;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+std::string AddressOf(MHD_Connection* connection) {
+  const MHD_ConnectionInfo* info =
+      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  if (!info || !info->client_addr) {
+    return {};
+  }
+  char text[INET6_ADDRSTRLEN] = "";
+  const sockaddr* address = info->client_addr;
+  const void* bytes =
+      address->sa_family == AF_INET6
+          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr)
+          : static_cast<const void*>(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr);
+  return ::inet_ntop(address->sa_family, bytes, text, sizeof(text)) ? text : "";
+}
+
+// What a streamed answer needs; owned by the MHD_Response.
+struct Outgoing {
+  Response response;
+  int fd = -1;
+  uint64_t sent = 0;
+};
+
+// Holds a throttled answer to its rate; a second's worth at most in one go.
+size_t Throttle(Outgoing& out, size_t max) {
+  const uint64_t rate = out.response.bytes_per_second;
+  if (rate == 0) {
+    return max;
+  }
+  const uint64_t slice = std::max<uint64_t>(1, rate / 10);
+  const size_t take = static_cast<size_t>(std::min<uint64_t>(max, slice));
+  std::this_thread::sleep_for(std::chrono::microseconds(take * 1'000'000 / rate));
+  return take;
+}
+
+ssize_t ReadAnswer(void* cls, uint64_t position, char* buffer, size_t max) {
+  auto& out = *static_cast<Outgoing*>(cls);
+  Response& response = out.response;
+  if (response.cut_after) {
+    if (out.sent >= *response.cut_after) {
+      AwaitDelivery(out.fd);
+      if (response.ending == Ending::kReset) {
+        ResetConnection(out.fd);
+      }
+      return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    max = static_cast<size_t>(std::min<uint64_t>(max, *response.cut_after - out.sent));
+  }
+  max = Throttle(out, max);
+  size_t n = 0;
+  if (response.stream) {
+    Result<size_t> read = response.stream->Read({reinterpret_cast<uint8_t*>(buffer), max});
+    if (!read.ok()) {
+      return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    n = *read;
+  } else if (position < response.body.size()) {
+    n = std::min(max, response.body.size() - static_cast<size_t>(position));
+    std::memcpy(buffer, response.body.data() + position, n);
+  }
+  if (n == 0) {  // fewer bytes than were promised
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+  }
+  out.sent += n;
+  return static_cast<ssize_t>(n);
+}
+
+void FreeOutgoing(void* cls) { delete static_cast<Outgoing*>(cls); }
+
+// One request, from its first line to its completion.
+struct Conversation {
+  std::string target;
+  std::unique_ptr<Exchange> exchange;
+  std::optional<Response> refusal;  // known; the body is only read to be able to answer
+  bool begun = false;
+  bool is_head = false;
+};
+
+struct Collector {
+  Headers headers;
+  size_t bytes = 0;
+};
+
+MHD_Result CollectHeader(void* cls, MHD_ValueKind, const char* name, const char* value) {
+  auto& collector = *static_cast<Collector*>(cls);
+  const char* text = value ? value : "";
+  collector.bytes += std::strlen(name) + std::strlen(text);
+  collector.headers.Add(name, text);
+  return MHD_YES;
+}
+
+class MicrohttpdServer : public HttpServer {
+ public:
+  MicrohttpdServer(Handler& handler, const HttpOptions& options)
+      : handler_(handler), watch_(options.head_timeout), tls_(!options.tls_key_pem.empty()) {}
+  ~MicrohttpdServer() override { Stop(std::chrono::milliseconds(0)); }
+
+  Status Run(const HttpOptions& options) {
+    ASSIGN_OR_RETURN(const ListenSocket socket, Listen(options.host, options.port));
+    port_ = socket.port;
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+                     MHD_USE_POLL | MHD_USE_ITC;
+    if (tls_) {
+      flags |= MHD_USE_TLS;
+    }
+    MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, const_cast<char*>(options.tls_key_pem.c_str())},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, const_cast<char*>(options.tls_certificate_pem.c_str())},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, const_cast<char*>("NORMAL:-VERS-TLS1.0:-VERS-TLS1.1")},
+        {MHD_OPTION_END, 0, nullptr}};
+    MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, nullptr}};
+    daemon_ = MHD_start_daemon(
+        flags, 0, nullptr, nullptr, &MicrohttpdServer::OnAccess, this, MHD_OPTION_EXTERNAL_LOGGER,
+        &MicrohttpdServer::OnLog, this,  // first: options log too
+        MHD_OPTION_LISTEN_SOCKET, socket.fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemory,
+        MHD_OPTION_CONNECTION_LIMIT, options.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        options.max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
+        static_cast<unsigned>(options.idle_timeout.count()), MHD_OPTION_URI_LOG_CALLBACK,
+        &MicrohttpdServer::OnTarget, this, MHD_OPTION_NOTIFY_COMPLETED,
+        &MicrohttpdServer::OnCompleted, this, MHD_OPTION_NOTIFY_CONNECTION,
+        &MicrohttpdServer::OnConnection, this, MHD_OPTION_THREAD_STACK_SIZE, size_t{512 * 1024},
+        MHD_OPTION_ARRAY, tls_ ? tls_options : no_options, MHD_OPTION_END);
+    if (!daemon_) {
+      ::close(socket.fd);
+      return tls_ ? InvalidArgumentError(
+                        "cannot serve TLS, hint: --tls-cert and --tls-key must be a matching pair "
+                        "in PEM form")
+                  : ResourceExhaustedError("cannot start the HTTP server's threads");
+    }
+    return Status::Ok();
+  }
+
+  uint16_t port() const override { return port_; }
+  unsigned connections() const override { return static_cast<unsigned>(watch_.connections()); }
+
+  void Stop(std::chrono::milliseconds grace) override {
+    MHD_Daemon* daemon = std::exchange(daemon_, nullptr);
+    if (!daemon) {
+      return;
+    }
+    stopping_ = true;
+    const MHD_socket listening = MHD_quiesce_daemon(daemon);
+    if (listening != MHD_INVALID_SOCKET) {
+      ::close(listening);
+    }
+    (void)watch_.WaitUntilIdle(grace);  // what is left is cut off, as said
+    MHD_stop_daemon(daemon);
+  }
+
+ private:
+  static void OnLog(void*, const char*, va_list) {}  // peers that misbehave; answers tell them
+
+  static void* OnTarget(void*, const char* target, MHD_Connection*) {
+    auto* conversation = new Conversation;
+    conversation->target = target;
+    return conversation;
+  }
+
+  static void OnConnection(void* cls, MHD_Connection* connection, void**,
+                           MHD_ConnectionNotificationCode code) {
+    auto& self = *static_cast<MicrohttpdServer*>(cls);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+      self.watch_.Opened(connection, SocketOf(connection));
+    } else {
+      self.watch_.Closed(connection);
+    }
+  }
+
+  static void OnCompleted(void* cls, MHD_Connection* connection, void** context,
+                          MHD_RequestTerminationCode) {
+    delete static_cast<Conversation*>(*context);
+    *context = nullptr;
+    static_cast<MicrohttpdServer*>(cls)->watch_.RequestEnded(connection);
+  }
+
+  // libmicrohttpd is C: nothing may be thrown through it.
+  static MHD_Result OnAccess(void* cls, MHD_Connection* connection, const char*, const char* method,
+                             const char* version, const char* data, size_t* size,
+                             void** context) noexcept {
+    auto& self = *static_cast<MicrohttpdServer*>(cls);
+    try {
+      return self.Access(connection, method, version, data, size,
+                         *static_cast<Conversation*>(*context));
+    } catch (...) {  // out of memory: this connection ends, the server goes on
+      return MHD_NO;
+    }
+  }
+
+  MHD_Result Access(MHD_Connection* connection, const char* method, const char* version,
+                    const char* data, size_t* size, Conversation& conversation) {
+    if (!conversation.begun) {
+      conversation.begun = true;
+      return Begin(connection, method, version, conversation);
+    }
+    if (*size > 0) {
+      if (!conversation.refusal) {
+        conversation.exchange->OnBody({reinterpret_cast<const uint8_t*>(data), *size});
+      }
+      *size = 0;
+      return MHD_YES;
+    }
+    return Send(
+        connection, conversation,
+        conversation.refusal ? std::move(*conversation.refusal) : conversation.exchange->Finish());
+  }
+
+  MHD_Result Begin(MHD_Connection* connection, const char* method, const char* version,
+                   Conversation& conversation) {
+    watch_.RequestBegan(connection);
+    Collector collector;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, &CollectHeader, &collector);
+    Request request;
+    request.method = method;
+    const size_t question = conversation.target.find('?');
+    request.path = conversation.target.substr(0, question);
+    if (question != std::string::npos) {
+      request.query = conversation.target.substr(question + 1);
+    }
+    request.remote = AddressOf(connection);
+    request.tls = tls_;
+    const std::string length = collector.headers.Get("content-length");
+    const bool chunked = collector.headers.Has("transfer-encoding");
+    const bool waits = EqualsIgnoreCase(collector.headers.Get("expect"), "100-continue");
+    conversation.is_head = request.method == "HEAD";
+    if (collector.bytes + conversation.target.size() > kMaxHeadBytes ||
+        (chunked && !length.empty())) {  // two lengths: whose body is it?
+      Response response;
+      response.status = chunked ? 400 : 431;
+      response.ending = Ending::kClose;
+      return Send(connection, conversation, std::move(response));
+    }
+    request.headers = std::move(collector.headers);
+    conversation.exchange = handler_.Begin(std::move(request));
+    std::optional<Response> early = conversation.exchange->Early();
+    if (!early) {
+      return MHD_YES;  // libmicrohttpd says 100 to those who wait
+    }
+    const bool has_body = chunked || (!length.empty() && length != "0");
+    const bool huge =
+        chunked || length.size() > 9 || std::strtoull(length.c_str(), nullptr, 10) > kMaxDrainBytes;
+    // Who sends its body without waiting reads no answer before it has sent it, and would see a
+    // closed connection instead. 1.0 clients wait for nothing.
+    if (has_body && !waits && !huge && early->ending != Ending::kReset &&
+        std::strcmp(version, "HTTP/1.0") != 0) {
+      conversation.refusal = std::move(early);
+      return MHD_YES;
+    }
+    return Send(connection, conversation, std::move(*early));
+  }
+
+  MHD_Result Send(MHD_Connection* connection, Conversation& conversation, Response response) {
+    const int fd = SocketOf(connection);
+    if (response.ending == Ending::kReset && !response.cut_after) {
+      ResetConnection(fd);
+      return MHD_NO;
+    }
+    conversation.exchange.reset();
+    const bool plain = !response.stream && !response.cut_after && response.bytes_per_second == 0 &&
+                       !(conversation.is_head && response.head_content_length);
+    const int status = response.status;
+    const bool close = response.ending != Ending::kNormal || stopping_;
+    const Headers headers = std::move(response.headers);
+    MHD_Response* answer = nullptr;
+    if (plain) {
+      answer = MHD_create_response_from_buffer(
+          response.body.size(), const_cast<char*>(response.body.data()), MHD_RESPMEM_MUST_COPY);
+    } else {
+      const uint64_t size = conversation.is_head && response.head_content_length
+                                ? *response.head_content_length
+                                : response.size();
+      auto outgoing = std::make_unique<Outgoing>();
+      outgoing->response = std::move(response);
+      outgoing->fd = fd;
+      answer = MHD_create_response_from_callback(size, kBlockSize, &ReadAnswer, outgoing.get(),
+                                                 &FreeOutgoing);
+      if (answer) {
+        (void)outgoing.release();  // FreeOutgoing has it now
+      }
+    }
+    if (!answer) {
+      return MHD_NO;
+    }
+    for (const auto& [name, value] : headers.items()) {
+      // Refused: empty values and control characters, which no answer of ours should hold.
+      (void)MHD_add_response_header(answer, name.c_str(), value.c_str());
+    }
+    if (close) {
+      (void)MHD_add_response_header(answer, "Connection", "close");
+    }
+    const MHD_Result queued = MHD_queue_response(connection, static_cast<unsigned>(status), answer);
+    MHD_destroy_response(answer);
+    return queued;
+  }
+
+  Handler& handler_;
+  ConnectionWatch watch_;
+  const bool tls_;
+  uint16_t port_ = 0;
+  MHD_Daemon* daemon_ = nullptr;
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options,
+                                                      Handler& handler) {
+  auto server = std::make_unique<MicrohttpdServer>(handler, options);
+  RETURN_IF_ERROR(server->Run(options));
+  return std::unique_ptr<HttpServer>(std::move(server));
+}
+
+}  // namespace sqlite_s3::server
