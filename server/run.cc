@@ -12,7 +12,9 @@
 #include <sstream>
 
 #include "common/os/errno_status.h"
+#include "server/faults/fault_injector.h"
 #include "server/http/http_server.h"
+#include "server/metrics.h"
 #include "server/s3/service.h"
 #include "server/storage/bucket_set.h"
 
@@ -49,6 +51,15 @@ Status WritePortFile(const std::string& path, const std::string& text) {
   return Status::Ok();
 }
 
+// Few connections, all from this machine.
+Result<std::unique_ptr<HttpServer>> StartSide(const HostPort& address, Handler& handler) {
+  HttpOptions options;
+  options.host = address.host;
+  options.port = address.port;
+  options.max_connections = 32;
+  return HttpServer::Start(options, handler);
+}
+
 }  // namespace
 
 Status Run(const Config& config) {
@@ -70,7 +81,12 @@ Status Run(const Config& config) {
   options.region = config.region;
   options.domain = config.domain;
   options.allow_anonymous = config.allow_anonymous;
-  Service service(*buckets, users, options, Clock::Real(), nullptr, nullptr);
+  const std::unique_ptr<Metrics> metrics = Metrics::Create(*buckets, config.log_requests);
+  FaultRules rules;
+  FaultInjector injector(rules);
+  FaultAdmin fault_admin(rules);
+  Service service(*buckets, users, options, Clock::Real(), metrics.get(),
+                  config.faults ? &injector : nullptr);
 
   HttpOptions http;
   http.host = config.listen.host;
@@ -82,6 +98,17 @@ Status Run(const Config& config) {
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server, HttpServer::Start(http, service));
   std::string ports = fmt::format("s3 {}\n", server->port());
+  std::unique_ptr<HttpServer> metrics_server;
+  if (config.metrics) {
+    ASSIGN_OR_RETURN(metrics_server, StartSide(config.metrics_listen, *metrics));
+    ports += fmt::format("metrics {}\n", metrics_server->port());
+  }
+  std::unique_ptr<HttpServer> fault_server;
+  if (config.faults) {
+    ASSIGN_OR_RETURN(fault_server, StartSide(config.faults_listen, fault_admin));
+    ports += fmt::format("faults {}\n", fault_server->port());
+    std::fputs("sqlite-s3-server: faults are enabled; this server is for tests\n", stderr);
+  }
   if (!config.port_file.empty()) {
     RETURN_IF_ERROR(WritePortFile(config.port_file, ports));
   }
@@ -96,6 +123,7 @@ Status Run(const Config& config) {
   int signal_number = 0;
   while (sigwait(&signals, &signal_number) != 0) {
   }
+  rules.Clear();  // who is being delayed goes on
   server->Stop(kStopGrace);
   return Status::Ok();
 }

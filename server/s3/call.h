@@ -77,7 +77,9 @@ struct ServiceOptions {
 // How a LIST lies, for tests of clients: see faults/.
 struct ListFault {
   bool reversed = false;
+  bool loops = false;    // each page's token leads back to that page
   size_t leave_out = 0;  // newest keys that are not seen yet
+  int max_keys = 0;      // pages of at most so many; 0: as asked
 };
 
 struct Call {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "server/auth/digest.h"
 #include "server/s3/answers.h"
@@ -45,29 +46,28 @@ void AddPrefixes(XmlDocument& document, const std::vector<std::string>& prefixes
 }
 
 // A list as a store with a stale or unordered index would give it, when a test asked for that.
-void Distort(const ListFault& fault, ListResult& result) {
+void Distort(const ListFault& fault, const std::string& start_after, ListResult& result) {
   if (fault.leave_out > 0) {
-    std::vector<int64_t> times;
-    for (const ObjectInfo& info : result.objects) {
-      times.push_back(info.modified_us);
+    // The newest of this page; later keys first among equals.
+    std::vector<size_t> by_age(result.objects.size());
+    std::iota(by_age.begin(), by_age.end(), size_t{0});
+    std::stable_sort(by_age.begin(), by_age.end(), [&](size_t a, size_t b) {
+      return result.objects[a].modified_us < result.objects[b].modified_us;
+    });
+    by_age.resize(by_age.size() - std::min(by_age.size(), fault.leave_out));
+    std::sort(by_age.begin(), by_age.end());
+    std::vector<ObjectInfo> seen;
+    for (const size_t index : by_age) {
+      seen.push_back(std::move(result.objects[index]));
     }
-    std::sort(times.begin(), times.end());
-    if (fault.leave_out >= times.size()) {
-      result.objects.clear();
-    } else {
-      const int64_t newest_seen = times[times.size() - fault.leave_out - 1];
-      size_t left = fault.leave_out;
-      for (auto it = result.objects.end(); it != result.objects.begin() && left > 0;) {
-        --it;
-        if (it->modified_us > newest_seen || times[times.size() - left] == it->modified_us) {
-          it = result.objects.erase(it);
-          --left;
-        }
-      }
-    }
+    result.objects = std::move(seen);
   }
   if (fault.reversed) {
     std::reverse(result.objects.begin(), result.objects.end());
+  }
+  if (fault.loops) {
+    result.is_truncated = true;
+    result.next_marker = start_after.empty() ? " " : start_after;
   }
 }
 
@@ -81,6 +81,9 @@ S3Result<ListQuery> ReadListQuery(const Call& call) {
   ASSIGN_OR_RETURN(out.url, ReadEncodingType(call.query));
   ASSIGN_OR_RETURN(out.request.max_keys, ParseCount(call.query.Get("max-keys"), "max-keys",
                                                     kMaxListEntries, kMaxListEntries));
+  if (call.list_fault.max_keys > 0) {
+    out.request.max_keys = std::min(out.request.max_keys, call.list_fault.max_keys);
+  }
   out.request.prefix = call.query.Get("prefix");
   out.request.delimiter = call.query.Get("delimiter");
   return out;
@@ -95,7 +98,7 @@ S3Result<ListResult> RunList(const Call& call, const ListRequest& request) {
   if (!listed.ok()) {
     return FromStorage(listed.status());
   }
-  Distort(call.list_fault, *listed);
+  Distort(call.list_fault, request.start_after, *listed);
   return std::move(listed).value();
 }
 

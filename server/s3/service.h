@@ -3,6 +3,7 @@
 // decides what is asked for and whether it is allowed, and answers every failure with S3's
 // document.
 
+#include <functional>
 #include <memory>
 
 #include "common/base/clock.h"
