@@ -217,6 +217,8 @@ std::unique_ptr<Exchange> Service::Dispatch(std::shared_ptr<Call> call) const {
       return PutObject(std::move(call));
     case Op::kUploadPart:
       return UploadPart(std::move(call));
+    case Op::kPostObject:
+      return PostObject(std::move(call));
     case Op::kCreateBucket:
       return ReadDocument(std::move(call), &CreateBucket);
     case Op::kPutBucketVersioning:
@@ -292,7 +294,6 @@ std::unique_ptr<Exchange> Service::Dispatch(std::shared_ptr<Call> call) const {
       return AnswerWith(c, MakeError("NoSuchObjectLockConfiguration"));
     case Op::kMethodNotAllowed:
       return AnswerWith(c, MakeError("MethodNotAllowed"));
-    case Op::kPostObject:
     case Op::kNotImplemented:
       break;
   }
