@@ -110,13 +110,14 @@ class WalCapture {
   // Checks the database, opens the connections, takes the pin, reads the WAL that is there.
   // `resume`: a position in this very WAL (same salts, same running checksum at its frame) where
   // capture starts; whether it was found is resumed(). Otherwise capture starts at the last commit.
-  // kFailedPrecondition: not a WAL database, no file, EXCLUSIVE, no shared memory; the message
-  // says.
+  // kFailedPrecondition: not a WAL database, no file, no shared memory; the message says.
+  // kUnavailable: locked, for a moment or as long as somebody has it EXCLUSIVE.
   static Result<std::unique_ptr<WalCapture>> Open(const Config& config,
                                                   const std::optional<WalPosition>& resume);
   ~WalCapture();
 
   // Whether the database can be shipped at all; opens and closes a connection, changes nothing.
+  // kFailedPrecondition also when it is locked.
   static Status Probe(const std::string& database_path, const std::string& vfs,
                       bool join_only = false);
 

@@ -31,8 +31,13 @@ Status WalCapture::Probe(const std::string& database_path, const std::string& vf
   config.vfs = vfs;
   WalCapture probe(config);
   probe.wal_path_ = database_path + "-wal";
-  RETURN_IF_ERROR(probe.OpenConnections());
-  return Status::Ok();
+  Status opened = probe.OpenConnections();
+  if (opened.code() == StatusCode::kUnavailable) {
+    return FailedPreconditionError(opened.message() +
+                                   ", hint: locking_mode=EXCLUSIVE and long transactions in "
+                                   "rollback mode cannot be shipped");
+  }
+  return opened;
 }
 
 WalCapture::~WalCapture() {
@@ -105,11 +110,6 @@ Status WalCapture::CheckDatabase() {
   }
   auto mode = connections_[0].QueryText("PRAGMA journal_mode");
   if (!mode.ok()) {
-    if (mode.code() == StatusCode::kUnavailable) {
-      return FailedPreconditionError(name +
-                                     " is locked, hint: locking_mode=EXCLUSIVE and long "
-                                     "transactions in rollback mode cannot be shipped");
-    }
     return mode.status().WithContext(name);
   }
   if (*mode != "wal") {

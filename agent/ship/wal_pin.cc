@@ -20,12 +20,9 @@ Status WalCapture::BeginRead(int which) {
   auto read = read_[which].Run();
   if (!read.ok()) {
     EndRead(which);
-    if (read.code() == StatusCode::kUnavailable) {
-      return FailedPreconditionError("database '" + config_.database_path +
-                                     "' is locked: " + read.status().message() +
-                                     ", hint: locking_mode=EXCLUSIVE cannot be shipped");
-    }
-    return read.status();
+    // kUnavailable among them: another process recovers the wal-index, or all reader slots are
+    // busy.
+    return read.status().WithContext("database '" + config_.database_path + "'");
   }
   return Status::Ok();
 }

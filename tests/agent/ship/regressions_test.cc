@@ -1,7 +1,9 @@
 // Mechanisms that once gave, or in other products gave, a wrong restore, a lost commit or a hurt
 // application; one test each, named after the mechanism.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -325,6 +327,63 @@ TEST(RegressionTest, ACaptureThatEndedWithinACommitIsNotGoneOnWith) {
   KeepingSink sink;
   EXPECT_STATUS(capture->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
   EXPECT_TRUE(sink.commits.empty());
+}
+
+// Another process that recovers the wal-index keeps readers out for as long as the WAL is long.
+// That ended the shipping for good, as if the database had been locked EXCLUSIVE.
+TEST(RegressionTest, ARecoveryByAnotherProcessIsWaitedFor) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  KeepingSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  int ready[2], done[2];
+  ASSERT_EQ(pipe(ready), 0);
+  ASSERT_EQ(pipe(done), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // The locks of a writer and of a recovery (wal.c and os_unix.c: bytes 120 and 122), and a
+    // header whose copies differ, as a process killed between them leaves it.
+    const int shm = open((path + "-shm").c_str(), O_RDWR);
+    char byte = 0;
+    bool ok = pread(shm, &byte, 1, 20) == 1;
+    for (off_t at : {120, 122}) {
+      struct flock lock {};
+      lock.l_type = F_WRLCK;
+      lock.l_whence = SEEK_SET;
+      lock.l_start = at;
+      lock.l_len = 1;
+      ok = ok && fcntl(shm, F_SETLK, &lock) == 0;
+    }
+    const char other = static_cast<char>(byte + 1);
+    ok = ok && pwrite(shm, &other, 1, 20) == 1;
+    ok = write(ready[1], ok ? "y" : "n", 1) == 1 && ok;
+    char answer = 0;
+    ok = ok && read(done[0], &answer, 1) == 1 && pwrite(shm, &byte, 1, 20) == 1;
+    _exit(ok ? 0 : 1);
+  }
+  char answer = 'n';
+  ASSERT_EQ(read(ready[0], &answer, 1), 1);
+  ASSERT_EQ(answer, 'y');
+  EXPECT_STATUS(capture->MovePin(sink), StatusCode::kUnavailable);
+  ASSERT_EQ(write(done[1], "x", 1), 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  EXPECT_OK(capture->MovePin(sink));
+  EXPECT_EQ(sink.commits.size(), 1u);
+  for (int fd : {ready[0], ready[1], done[0], done[1]}) {
+    close(fd);
+  }
 }
 
 }  // namespace
