@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -111,6 +112,29 @@ def load(arguments):
                               "resyncs": record["resyncs"], "rows": rows}), flush=True)
 
 
+def start_server(arguments):
+    """The embedded S3 server on a port of its choice, with keys that live as long as this run."""
+    os.environ["AWS_ACCESS_KEY_ID"] = "quickstart"
+    os.environ["AWS_SECRET_ACCESS_KEY"] = secrets.token_hex(20)
+    environment = dict(os.environ, SQLITE_S3_ACCESS_KEY=os.environ["AWS_ACCESS_KEY_ID"],
+                       SQLITE_S3_SECRET_KEY=os.environ["AWS_SECRET_ACCESS_KEY"])
+    port_file = os.path.join(arguments.dir, "s3-port")
+    buckets = os.path.join(arguments.dir, "buckets")
+    os.mkdir(buckets)
+    server = subprocess.Popen(
+        [os.path.join(arguments.build, "bin", "sqlite-s3-server"), buckets, "--listen", "127.0.0.1:0",
+         "--port-file", port_file, "--bucket", "backup"],
+        env=environment, stdout=subprocess.DEVNULL)
+    while not os.path.exists(port_file):
+        if server.poll() is not None:
+            sys.exit("quickstart: sqlite-s3-server did not start")
+        time.sleep(0.01)
+    with open(port_file, encoding="ascii") as file:
+        port = int(file.readline().split()[1])  # "s3 PORT"
+    arguments.replica = f"s3://backup/packages?endpoint=http://127.0.0.1:{port}"
+    return server
+
+
 def spawn_loader(arguments, skip):
     command = [sys.executable, os.path.abspath(__file__), "--load", "--skip", str(skip),
                "--dir", arguments.dir, "--records", str(arguments.records),
@@ -146,10 +170,23 @@ def restore(arguments, name, until):
 
 def main(arguments):
     arguments.database = os.path.join(arguments.dir, "packages.db")
-    arguments.replica = "file://" + os.path.join(arguments.dir, "replica")
+    server = None
     arguments.extension = os.path.abspath(os.path.join(arguments.build, "lib", "sqlite_s3_hook"))
     if os.path.exists(arguments.database):
         sys.exit(f"quickstart: {arguments.database} is there already, hint: another --dir")
+    if arguments.s3:
+        server = start_server(arguments)
+    else:
+        arguments.replica = "file://" + os.path.join(arguments.dir, "replica")
+    try:
+        run(arguments)
+    finally:
+        if server:
+            server.terminate()
+            server.wait()
+
+
+def run(arguments):
     print(f"loading up to {arguments.records} package records into {arguments.database},\n"
           f"shipping every commit to {arguments.replica}")
 
@@ -201,6 +238,7 @@ if __name__ == "__main__":
     parser.add_argument("--dir", required=True)
     parser.add_argument("--records", type=int, default=20000)
     parser.add_argument("--build", default="build/release")
+    parser.add_argument("--s3", action="store_true")
     parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--skip", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--database", help=argparse.SUPPRESS)

@@ -22,6 +22,7 @@ struct Config {
   std::string port_file;
   std::vector<User> users;
   bool allow_anonymous = false;
+  std::vector<std::string> buckets;  // made at start if they are not there
   bool read_only = false;
   std::string domain;
   std::string region = "us-east-1";

@@ -131,6 +131,8 @@ int Main(int argc, char** argv) {
   app.add_option("--access-key", line.access_key, "a user with all rights");
   app.add_option("--secret-key", line.secret_key, "and its secret");
   app.add_option("--config", line.config_file, "a TOML file; the command line wins over it");
+  app.add_option("--bucket", config.buckets,
+                 "a bucket to make if it is not there; may be repeated");
   app.add_flag("--allow-anonymous", config.allow_anonymous,
                "requests without credentials may do everything");
   app.add_flag("--read-only", config.read_only, "nothing is written");

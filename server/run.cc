@@ -51,6 +51,17 @@ Status WritePortFile(const std::string& path, const std::string& text) {
   return Status::Ok();
 }
 
+Status MakeBuckets(const Config& config, BucketSet& buckets) {
+  const std::string owner = config.users.empty() ? "anonymous" : config.users.front().name;
+  for (const std::string& name : config.buckets) {
+    const StorageStatus made = buckets.Create(name, owner).status();
+    if (!made.ok() && made.reason() != Reason::kBucketAlreadyExists) {
+      return made.status().WithContext("bucket '" + name + "'");
+    }
+  }
+  return Status::Ok();
+}
+
 // Few connections, all from this machine.
 Result<std::unique_ptr<HttpServer>> StartSide(const HostPort& address, Handler& handler) {
   HttpOptions options;
@@ -76,6 +87,7 @@ Status Run(const Config& config) {
   storage.synchronous = config.synchronous;
   ASSIGN_OR_RETURN(const std::unique_ptr<BucketSet> buckets,
                    BucketSet::Open(config.directory, storage));
+  RETURN_IF_ERROR(MakeBuckets(config, *buckets));
   const Users users(config.users);
   ServiceOptions options;
   options.region = config.region;
