@@ -62,7 +62,8 @@ class FaultyExchange : public Exchange {
 
   void OnBody(ByteSpan bytes) override {
     if (effects_.bytes_per_second > 0) {
-      rules_.Wait(std::chrono::milliseconds(bytes.size() * 1000 / effects_.bytes_per_second));
+      rules_.Wait(std::chrono::milliseconds(bytes.size() * 1000 / effects_.bytes_per_second),
+                  effects_.generation);
     }
     if (inner_) {
       inner_->OnBody(bytes);
@@ -123,7 +124,7 @@ std::unique_ptr<Exchange> FaultInjector::Intercept(
     const std::function<std::unique_ptr<Exchange>(std::shared_ptr<Call>)>& proceed) {
   Effects effects = rules_.Match(*call);
   if (effects.delay.count() > 0) {
-    rules_.Wait(effects.delay);
+    rules_.Wait(effects.delay, effects.generation);
   }
   call->ignore_conditions = effects.ignore_conditions;
   call->list_fault = effects.list;

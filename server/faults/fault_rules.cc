@@ -247,6 +247,7 @@ void FaultRules::Clear() {
 Effects FaultRules::Match(const Call& call) {
   Effects effects;
   std::lock_guard lock(mutex_);
+  effects.generation = generation_;
   for (FaultRule& rule : rules_) {
     if (!Matches(rule, call)) {
       continue;
@@ -260,9 +261,8 @@ Effects FaultRules::Match(const Call& call) {
   return effects;
 }
 
-void FaultRules::Wait(std::chrono::milliseconds delay) {
+void FaultRules::Wait(std::chrono::milliseconds delay, uint64_t generation) {
   std::unique_lock lock(mutex_);
-  const uint64_t generation = generation_;
   cleared_.wait_for(lock, delay, [&] { return generation_ != generation; });
 }
 

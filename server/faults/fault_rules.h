@@ -62,6 +62,7 @@ struct Effects {
   std::optional<FaultRule> error;
   std::optional<FaultRule> cut;
   std::chrono::milliseconds delay{0};
+  uint64_t generation = 0;  // for Wait
   uint64_t bytes_per_second = 0;
   bool ignore_conditions = false;
   ListFault list;
@@ -77,8 +78,8 @@ class FaultRules {
   void Clear();
   // Counts this request in every rule that it matches.
   Effects Match(const Call& call);
-  // Blocks for `delay`, or until Clear.
-  void Wait(std::chrono::milliseconds delay);
+  // Blocks for `delay`, or until the rules of that generation have been cleared.
+  void Wait(std::chrono::milliseconds delay, uint64_t generation);
 
  private:
   mutable std::mutex mutex_;
