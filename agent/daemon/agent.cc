@@ -1,0 +1,334 @@
+#include "agent/daemon/agent.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+
+#include "common/os/errno_status.h"
+#include "common/os/file.h"
+
+namespace sqlite_s3 {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr size_t kTaskThreads = 8;
+// Events are read this seldom: those of one file that follow each other become one, in the kernel,
+// and a busy writer shares its processors with us.
+constexpr int64_t kEventPauseMicros = 3'000;
+constexpr int64_t kSoonMicros = 50'000;
+constexpr int64_t kFarMicros = int64_t{3600} * 1'000'000;
+
+int64_t Now() { return Clock::Real().MonotonicMicros(); }
+
+// The path's file under its directory's real name; the path itself while that does not exist.
+std::string FileUnderRealDirectory(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (realpath(DirectoryOf(path).c_str(), resolved) == nullptr) {
+    return path;
+  }
+  std::string directory = resolved;
+  return (directory == "/" ? "" : directory) + path.substr(path.rfind('/'));
+}
+
+std::string RealFile(const std::string& path) {
+  char resolved[PATH_MAX];
+  return realpath(path.c_str(), resolved) != nullptr ? std::string(resolved) : path;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::Create(Logger& log) {
+  ASSIGN_OR_RETURN(DirectoryWatcher watcher, DirectoryWatcher::Open());
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) {
+    return ErrnoStatus(errno, "open", "eventfd");
+  }
+  return std::unique_ptr<Agent>(new Agent(log, std::move(watcher), std::move(wake)));
+}
+
+Agent::Agent(Logger& log, DirectoryWatcher watcher, Fd wake)
+    : log_(log), watcher_(std::move(watcher)), wake_(std::move(wake)), pool_(kTaskThreads) {}
+
+Agent::~Agent() { (void)StopAll(); }
+
+void Agent::Wake() {
+  const uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));  // full means that it is awake
+}
+
+Status Agent::Add(DatabaseSpec spec) {
+  RETURN_IF_ERROR(CheckSidecarOptions(spec.replica.ship));
+  std::lock_guard lock(mutex_);
+  if (stopping_) {
+    return CancelledError("the agent is stopping");
+  }
+  const std::string path = spec.path;
+  if (entries_.contains(path)) {
+    return AlreadyExistsError("database '" + path + "' is there already");
+  }
+  Entry& entry = entries_[path];
+  entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_);
+  Wake();
+  return Status::Ok();
+}
+
+Status Agent::Remove(const std::string& path) {
+  std::shared_ptr<DatabaseTask> task;
+  {
+    std::unique_lock lock(mutex_);
+    auto at = entries_.find(path);
+    if (at == entries_.end() || at->second.removing) {
+      return NotFoundError("database '" + path + "' is not shipped by this agent");
+    }
+    at->second.removing = true;
+    attended_.wait(lock, [&] { return !at->second.attending; });
+    task = at->second.task;
+  }
+  const Status stopped = task->Stop(task->spec().replica.ship.close_timeout);
+  std::lock_guard lock(mutex_);
+  const auto at = entries_.find(path);
+  ForgetNames(at->second);
+  entries_.erase(at);
+  return stopped;
+}
+
+std::shared_ptr<DatabaseTask> Agent::Find(const std::string& path) const {
+  std::lock_guard lock(mutex_);
+  const auto at = entries_.find(path);
+  return at == entries_.end() ? nullptr : at->second.task;
+}
+
+std::vector<std::shared_ptr<DatabaseTask>> Agent::All() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<DatabaseTask>> tasks;
+  tasks.reserve(entries_.size());
+  for (const auto& [path, entry] : entries_) {
+    tasks.push_back(entry.task);
+  }
+  return tasks;
+}
+
+void Agent::AttendSoon(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  const auto at = entries_.find(path);
+  if (at != entries_.end()) {
+    at->second.due_us = 0;
+    at->second.again = at->second.attending;
+    Wake();
+  }
+}
+
+void Agent::Stop() {
+  std::lock_guard lock(mutex_);
+  stopping_ = true;
+  Wake();
+}
+
+void Agent::AddSource(int fd, std::function<void()> ready) {
+  sources_.emplace_back(fd, std::move(ready));
+}
+
+void Agent::SetTick(milliseconds every, std::function<void()> tick) {
+  tick_every_us_ = every.count() * 1000;
+  tick_due_us_ = Now() + tick_every_us_;
+  tick_ = std::move(tick);
+}
+
+void Agent::Run() {
+  int64_t read_events_at = 0;
+  std::vector<pollfd> fds;
+  for (;;) {
+    int64_t until = AttendDue();
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping_) {
+        return;
+      }
+    }
+    int64_t now = Now();
+    if (tick_) {
+      if (now >= tick_due_us_) {
+        tick_();
+        now = Now();
+        tick_due_us_ = now + tick_every_us_;
+      }
+      until = std::min(until, tick_due_us_);
+    }
+    const bool pause = now < read_events_at;
+    if (pause) {
+      until = std::min(until, read_events_at);
+    }
+    fds.clear();
+    fds.push_back({wake_.get(), POLLIN, 0});
+    fds.push_back({pause ? -1 : watcher_.fd(), POLLIN, 0});
+    for (const auto& source : sources_) {
+      fds.push_back({source.first, POLLIN, 0});
+    }
+    // Rounded up: a poll that ends before its time would be made again at once.
+    const int64_t wait_ms = std::clamp<int64_t>((until - now + 999) / 1000, 0, 3'600'000);
+    if (poll(fds.data(), fds.size(), static_cast<int>(wait_ms)) <= 0) {
+      continue;
+    }
+    if (fds[0].revents != 0) {
+      uint64_t count = 0;
+      (void)!read(wake_.get(), &count, sizeof(count));
+    }
+    if (fds[1].revents != 0) {
+      watcher_.Dispatch([this](const std::string& directory, std::string_view name,
+                               FileEvent event) { OnFileEvent(directory, name, event); });
+      read_events_at = Now() + kEventPauseMicros;
+    }
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      if (fds[i + 2].revents != 0) {
+        sources_[i].second();
+      }
+    }
+  }
+}
+
+void Agent::OnFileEvent(const std::string& directory, std::string_view name, FileEvent event) {
+  const int64_t soon = Now() + kSoonMicros;
+  auto tell = [&](Entry& entry, bool files_changed) {
+    if (!entry.removing && entry.task->OnEvent(files_changed)) {
+      entry.due_us = std::min(entry.due_us, soon);
+      entry.again = entry.attending;
+    }
+  };
+  bool known = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (event == FileEvent::kLost) {
+      for (auto& [path, entry] : entries_) {
+        if (directory.empty() || entry.file.starts_with(directory + "/") ||
+            entry.real_file.starts_with(directory + "/")) {
+          tell(entry, true);
+        }
+      }
+    } else {
+      std::string_view file = name;
+      for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
+        if (file.ends_with(suffix)) {
+          file.remove_suffix(suffix.size());
+          break;
+        }
+      }
+      const auto [first, last] =
+          names_.equal_range((directory == "/" ? "" : directory) + "/" + std::string(file));
+      for (auto at = first; at != last; ++at) {
+        known = true;
+        tell(entries_.at(at->second), event == FileEvent::kChanged);
+      }
+    }
+  }
+  if (!known && on_directory_) {
+    on_directory_(directory, name, event);
+  }
+}
+
+// Whether events of its files will come.
+bool Agent::WatchFiles(Entry& entry) {
+  const std::string& path = entry.task->spec().path;
+  const std::string file = FileUnderRealDirectory(path);
+  const std::string real_file = RealFile(file);
+  if (file != entry.file || real_file != entry.real_file) {
+    ForgetNames(entry);
+    entry.file = file;
+    entry.real_file = real_file;
+    names_.emplace(file, path);
+    if (real_file != file) {
+      names_.emplace(real_file, path);
+    }
+  }
+  Status watched = watcher_.Watch(DirectoryOf(file));
+  if (watched.ok() && real_file != file) {
+    watched = watcher_.Watch(DirectoryOf(real_file));
+  }
+  return watched.ok();
+}
+
+void Agent::ForgetNames(const Entry& entry) {
+  const std::string& path = entry.task->spec().path;
+  for (const std::string& file : {entry.file, entry.real_file}) {
+    const auto [first, last] = names_.equal_range(file);
+    for (auto at = first; at != last;) {
+      at = at->second == path ? names_.erase(at) : std::next(at);
+    }
+  }
+}
+
+void Agent::Attend(const std::string& path, Entry& entry) {
+  entry.attending = true;
+  entry.again = false;
+  const bool watched = WatchFiles(entry);
+  pool_.Post([this, path, watched, task = entry.task] {
+    const milliseconds next = task->Attend(watched);
+    std::lock_guard lock(mutex_);
+    Entry& attended = entries_.at(path);  // Remove waits for us
+    attended.attending = false;
+    attended.due_us = Now() + (attended.again ? kSoonMicros : next.count() * 1000);
+    attended_.notify_all();
+    Wake();
+  });
+}
+
+int64_t Agent::AttendDue() {
+  std::lock_guard lock(mutex_);
+  const int64_t now = Now();
+  int64_t next = now + kFarMicros;
+  for (auto& [path, entry] : entries_) {
+    if (entry.attending || entry.removing || stopping_) {
+      continue;
+    }
+    if (entry.due_us <= now) {
+      Attend(path, entry);
+    } else {
+      next = std::min(next, entry.due_us);
+    }
+  }
+  return next;
+}
+
+Status Agent::StopAll() {
+  std::vector<std::shared_ptr<DatabaseTask>> tasks;
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    attended_.wait(lock, [&] {
+      return std::none_of(entries_.begin(), entries_.end(),
+                          [](const auto& at) { return at.second.attending; });
+    });
+    for (const auto& [path, entry] : entries_) {
+      if (!entry.removing) {
+        tasks.push_back(entry.task);
+      }
+    }
+  }
+  std::mutex mutex;
+  Status first;
+  const int64_t since = Now();
+  for (const auto& task : tasks) {
+    pool_.Post([&, task] {
+      // The bound is one for all, however many there are.
+      const int64_t bound = task->spec().replica.ship.close_timeout.count() * 1000;
+      const int64_t left = std::max<int64_t>(bound - (Now() - since), 0);
+      const Status stopped = task->Stop(milliseconds(left / 1000));
+      if (!stopped.ok()) {
+        log_.Write(LogLevel::kWarning, task->spec().path, stopped.ToString());
+        std::lock_guard lock(mutex);
+        if (first.ok()) {
+          first = stopped.WithContext(task->spec().path);
+        }
+      }
+    });
+  }
+  pool_.Finish();
+  return first;
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,89 @@
+#pragma once
+// Agent: all databases of one process. One thread runs the loop: file events, timers and whatever
+// else is to be polled; what blocks runs on a pool.
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "agent/daemon/database_task.h"
+#include "agent/daemon/directory_watcher.h"
+#include "agent/daemon/task_pool.h"
+
+namespace sqlite_s3 {
+
+class Agent {
+ public:
+  static Result<std::unique_ptr<Agent>> Create(Logger& log);
+  ~Agent();
+
+  // --- any thread
+  // Begins to ship it, now or when it can be. kAlreadyExists when the path is there already.
+  Status Add(DatabaseSpec spec);
+  // Flushes within its close_timeout and forgets it. kNotFound; kDeadlineExceeded when something
+  // was left in its state directory.
+  Status Remove(const std::string& path);
+  std::shared_ptr<DatabaseTask> Find(const std::string& path) const;
+  std::vector<std::shared_ptr<DatabaseTask>> All() const;
+  void AttendSoon(const std::string& path);
+  // Makes Run return.
+  void Stop();
+
+  // --- the loop's thread
+  // `ready` is called when `fd` can be read. Before Run; for ever.
+  void AddSource(int fd, std::function<void()> ready);
+  // Called for every event that belongs to no database, with its directory.
+  void SetDirectoryHandler(DirectoryWatcher::Handler handler) {
+    on_directory_ = std::move(handler);
+  }
+  DirectoryWatcher& watcher() { return watcher_; }
+  // Called every so often by the loop.
+  void SetTick(std::chrono::milliseconds every, std::function<void()> tick);
+  void Run();
+  // Flushes and ends everything, all at once, each within its close_timeout. The first failure.
+  Status StopAll();
+
+ private:
+  struct Entry {
+    std::shared_ptr<DatabaseTask> task;
+    int64_t due_us = 0;  // monotonic
+    bool attending = false;
+    bool again = false;
+    bool removing = false;
+    std::string file, real_file;  // names that its events come under
+  };
+
+  Agent(Logger& log, DirectoryWatcher watcher, Fd wake);
+  void Wake();
+  void OnFileEvent(const std::string& directory, std::string_view name, FileEvent event);
+  // REQUIRES: mutex_.
+  bool WatchFiles(Entry& entry);
+  void ForgetNames(const Entry& entry);
+  void Attend(const std::string& path, Entry& entry);
+  int64_t AttendDue();  // returns when the next is due
+
+  Logger& log_;
+  DirectoryWatcher watcher_;
+  Fd wake_;
+  FileClaims claims_;
+  std::vector<std::pair<int, std::function<void()>>> sources_;
+  DirectoryWatcher::Handler on_directory_;
+  std::function<void()> tick_;
+  int64_t tick_every_us_ = 0, tick_due_us_ = 0;
+
+  mutable std::mutex mutex_;
+  std::condition_variable attended_;
+  std::map<std::string, Entry> entries_;
+  std::unordered_multimap<std::string, std::string> names_;  // file -> path in entries_
+  bool stopping_ = false;
+  TaskPool pool_;  // last: its tasks use the above
+};
+
+}  // namespace sqlite_s3

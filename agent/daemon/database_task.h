@@ -1,0 +1,106 @@
+#pragma once
+// DatabaseTask: one database that the agent is to ship, from "does not exist yet" to "shipped and
+// stopped". It has an engine while the database can be joined, and says what it waits for while it
+// cannot.
+//
+// Threads: Attend and Stop block and run on the pool, one at a time (the agent sees to it);
+// everything else may be called from any thread and does not block for long.
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "agent/daemon/database_file.h"
+#include "agent/daemon/log.h"
+#include "agent/ship/engine.h"
+#include "common/config/options.h"
+
+namespace sqlite_s3 {
+
+struct DatabaseSpec {
+  std::string path;         // absolute, as configured
+  std::string replica_url;  // as configured; never with credentials
+  ReplicaConfig replica;
+  std::chrono::milliseconds alarm_after{60'000};
+  bool operator==(const DatabaseSpec& other) const {
+    return path == other.path && replica_url == other.replica_url &&
+           replica.location == other.replica.location && replica.ship == other.replica.ship &&
+           alarm_after == other.alarm_after;
+  }
+};
+
+// kInvalidArgument for options that only a library can keep (durability=commit, attach,
+// when_full=block).
+Status CheckSidecarOptions(const ShipOptions& options);
+
+struct DatabaseStatus {
+  EngineStatus engine;  // of a database without an engine: names and zeroes
+  bool has_engine = false;
+  bool paused = false;
+  bool alarm = false;       // it has changes, but its position does not move
+  std::string waiting_for;  // why there is no engine; empty: there is one, or it is being started
+  uint64_t wal_file_bytes = 0;
+  uint64_t requests_this_hour = 0;  // since the clock's hour began, or the agent
+  uint64_t bytes_this_hour = 0;
+};
+// s3_status()'s record with the fields above added; state is "waiting" or "paused" without an
+// engine.
+std::string FormatDatabaseStatusJson(const DatabaseStatus& status);
+
+class DatabaseTask {
+ public:
+  DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log);
+  ~DatabaseTask();
+
+  const DatabaseSpec& spec() const { return spec_; }
+
+  // Starts the engine if the database is ready, looks after it if it runs. `watched`: its files'
+  // events come to OnEvent. Returns when to call again, if nothing happens before.
+  std::chrono::milliseconds Attend(bool watched);
+  // Flushes within the timeout and ends the engine; Attend does nothing afterwards.
+  Status Stop(std::chrono::milliseconds timeout);
+  // Ends the engine until Resume; Attend applies it.
+  void Pause() { paused_ = true; }
+  void Resume();
+
+  // A sign of life of the database's files. True when Attend should run soon.
+  bool OnEvent(bool files_changed);
+
+  // Null while it has none.
+  std::shared_ptr<Engine> engine() const;
+  DatabaseStatus GetStatus(bool force) const;
+  // Why there is no engine: the last failure's code and text; OK while there is one.
+  Status waiting() const;
+
+ private:
+  Status Start(bool watched);
+  void LookAfter(std::chrono::milliseconds* next);
+  Status StopEngine(std::chrono::milliseconds timeout);
+  void SetWaiting(const Status& why);
+  void NoteHour(const EngineStatus& status);
+  void NoteAlarm(const EngineStatus& status);
+
+  const DatabaseSpec spec_;
+  FileClaims& claims_;
+  Logger& log_;
+  std::atomic<bool> paused_{false};
+  bool stopped_ = false;  // Attend's and Stop's own, as the two below
+  std::chrono::milliseconds backoff_{0};
+  std::optional<DatabaseFile> file_;  // claimed
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<Engine> engine_;
+  Status waiting_;
+  bool waits_for_file_ = true;  // an event can end the wait; else only time does
+  bool alarm_ = false;
+  int64_t alarm_since_us_ = 0;  // when the position began to stand still; 0: it does not
+  Txid alarm_txid_;
+  int64_t hour_ = -1;
+  uint64_t hour_requests_ = 0, hour_bytes_ = 0;  // the engine's counts when the hour began
+  uint64_t past_requests_ = 0, past_bytes_ = 0;  // of engines that ended in this hour
+};
+
+}  // namespace sqlite_s3

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""sqlite-s3-agent beside applications that know nothing of it: real processes, killed and restarted,
+and what was shipped is restored and compared.
+
+    sidecar_test.py SQLITE_S3_AGENT SQLITE_S3_RESTORE
+"""
+import os
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+AGENT, RESTORE = (os.path.abspath(path) for path in sys.argv[1:3])
+PATIENCE = 60  # seconds, of every wait for a condition
+
+# A process of the application: does one line of SQL after another, answers each with "ok".
+APPLICATION = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+for line in sys.stdin:
+    db.execute(line).fetchall()
+    print("ok", flush=True)
+db.close()
+"""
+
+
+class Application:
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([sys.executable, "-c", APPLICATION, path],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, *statements):
+        for statement in statements:
+            self.process.stdin.write(statement + "\n")
+            self.process.stdin.flush()
+            if self.process.stdout.readline() != "ok\n":
+                raise AssertionError("the application failed at " + statement)
+        return self
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        if self.process.wait(PATIENCE) != 0:
+            raise AssertionError("the application failed")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Sidecar(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "app.db")
+        self.replica = os.path.join(folder.name, "replica")
+        self.restored = os.path.join(folder.name, "restored.db")
+
+    def start(self, *options):
+        agent = subprocess.Popen(
+            [AGENT, "run", self.path, "file://" + self.replica, "-o", "interval=20ms", *options],
+            stderr=subprocess.PIPE)
+        os.set_blocking(agent.stderr.fileno(), False)
+        self.addCleanup(self.end, agent)
+        agent.said = b""
+        return agent
+
+    @staticmethod
+    def end(agent):
+        if agent.poll() is None:
+            agent.kill()
+            agent.wait()
+        agent.stderr.close()
+
+    def wait_until_said(self, agent, text):
+        deadline = time.monotonic() + PATIENCE
+        while text.encode() not in agent.said:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([agent.stderr], [], [], left)[0]:
+                self.fail(f"the agent did not say '{text}': {agent.said.decode()}")
+            more = agent.stderr.read()
+            if not more:
+                self.fail(f"the agent ended: {agent.said.decode()}")
+            agent.said += more
+
+    def stop(self, agent):
+        agent.send_signal(signal.SIGTERM)
+        self.assertEqual(agent.wait(PATIENCE), 0)
+
+    def make(self, *statements):
+        application = Application(self.path)
+        return application.run("PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)", *statements)
+
+    def once(self):
+        return subprocess.run([AGENT, "run", "--once", self.path, "file://" + self.replica],
+                              stderr=subprocess.PIPE, text=True, check=False)
+
+    def check_restored(self):
+        """The replica is the database, row by row and, where no WAL is left, byte by byte."""
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(self.restored + suffix):
+                os.remove(self.restored + suffix)
+        subprocess.run([RESTORE, "file://" + self.replica, "-o", self.restored], check=True,
+                       stdout=subprocess.DEVNULL)
+        rows = []
+        for path in (self.path, self.restored):
+            database = sqlite3.connect(path)
+            self.assertEqual(database.execute("PRAGMA integrity_check").fetchone()[0], "ok")
+            rows.append(database.execute("SELECT * FROM t ORDER BY rowid").fetchall())
+            database.close()
+        self.assertEqual(rows[0], rows[1])
+        with open(self.path, "rb") as a, open(self.restored, "rb") as b:
+            self.assertEqual(a.read(), b.read(), "the replica is not the database")
+
+    def test_commits_of_another_process_are_shipped(self):
+        application = self.make()
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        for i in range(200):
+            application.run(f"INSERT INTO t VALUES({i}, randomblob(500))")
+        application.close()
+        self.stop(agent)
+        self.check_restored()
+
+    def test_once_ships_what_is_there_and_ends(self):
+        self.make("INSERT INTO t VALUES(1, 2)").close()
+        self.assertEqual(self.once().returncode, 0)
+        self.check_restored()
+        self.make_more(2)
+        self.assertEqual(self.once().returncode, 0)
+        self.check_restored()
+
+    def make_more(self, value):
+        Application(self.path).run(f"INSERT INTO t VALUES({value}, {value})").close()
+
+    def test_once_says_that_there_is_no_database(self):
+        done = self.once()
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("does not exist", done.stderr)
+
+    def test_waits_for_a_database_that_does_not_exist_yet(self):
+        agent = self.start()
+        self.wait_until_said(agent, "does not exist yet")
+        application = self.make("INSERT INTO t VALUES(1, 2)")
+        self.wait_until_said(agent, "shipping")
+        application.close()
+        self.stop(agent)
+        self.check_restored()
+
+    def test_waits_for_wal_mode_and_leaves_the_mode_alone(self):
+        application = Application(self.path).run("CREATE TABLE t(a, b)")
+        agent = self.start()
+        self.wait_until_said(agent, "not in WAL mode")
+        self.assertFalse(os.path.exists(self.path + "-wal"))
+        application.run("PRAGMA journal_mode=WAL", "INSERT INTO t VALUES(1, 2)")
+        self.wait_until_said(agent, "shipping")
+        application.close()
+        self.stop(agent)
+        self.check_restored()
+
+    def test_exclusive_lockers_are_named_and_the_database_is_shipped_when_they_end(self):
+        self.make().close()
+        application = Application(self.path).run("PRAGMA locking_mode=EXCLUSIVE",
+                                                 "INSERT INTO t VALUES(1, 2)")
+        agent = self.start()
+        self.wait_until_said(agent, "locked")
+        application.run("INSERT INTO t VALUES(3, 4)")
+        application.close()
+        self.wait_until_said(agent, "shipping")
+        self.stop(agent)
+        self.check_restored()
+
+    def test_checkpoints_of_every_mode_and_last_closes_by_others(self):
+        self.make().close()
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
+            Application(self.path).run(f"INSERT INTO t VALUES('{mode}', randomblob(9000))",
+                                       f"PRAGMA wal_checkpoint({mode})",
+                                       "INSERT INTO t VALUES(1, randomblob(90))").close()
+        Application(self.path).run("DELETE FROM t WHERE a=1", "VACUUM").close()
+        self.stop(agent)
+        self.check_restored()
+
+    def test_goes_on_after_it_was_killed_while_the_wal_was_reset_many_times(self):
+        application = self.make()
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        for i in range(3):
+            application.run(f"INSERT INTO t VALUES({i}, randomblob(100))")
+            agent.kill()
+            agent.wait()
+            for _ in range(20):
+                application.run("INSERT INTO t VALUES('away', randomblob(3000))",
+                                "PRAGMA wal_checkpoint(TRUNCATE)")
+            agent = self.start()
+            self.wait_until_said(agent, "shipping")
+        application.close()
+        self.stop(agent)
+        self.check_restored()
+
+    def test_a_killed_writer_harms_nothing(self):
+        self.make().close()
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        for i in range(5):
+            Application(self.path).run(f"INSERT INTO t VALUES({i}, randomblob(3000))", "BEGIN",
+                                       "INSERT INTO t VALUES('never', 0)").kill()
+        self.stop(agent)
+        self.check_restored()
+
+    def test_a_file_that_takes_its_place_is_compared_and_shipped(self):
+        self.make("INSERT INTO t VALUES(1, 2)").close()
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        other = self.path + ".new"
+        Application(other).run("PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)",
+                               "INSERT INTO t VALUES('other', 1)").close()
+        os.rename(other, self.path)
+        for suffix in ("-wal", "-shm"):  # of the file that is gone
+            if os.path.exists(self.path + suffix):
+                os.remove(self.path + suffix)
+        self.wait_until_said(agent, "resync")
+        application = Application(self.path).run("INSERT INTO t VALUES('after', 1)")
+        application.close()
+        self.stop(agent)
+        self.check_restored()
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
