@@ -23,7 +23,7 @@ namespace sqlite_s3::server {
 namespace {
 
 constexpr size_t kConnectionMemory = 128 * 1024;  // head and upload buffer; mapped as it is touched
-constexpr size_t kBlockSize = 256 * 1024;         // of a streamed answer
+constexpr size_t kBlockSize = 1024 * 1024;        // of a streamed answer, at most; as bodies lie
 constexpr size_t kMaxHeadBytes = 32 * 1024;       // URL and headers
 constexpr uint64_t kMaxDrainBytes = uint64_t{64} << 20;
 
@@ -292,10 +292,11 @@ class MicrohttpdServer : public HttpServer {
     const bool has_body = chunked || (!length.empty() && length != "0");
     const bool huge =
         chunked || length.size() > 9 || std::strtoull(length.c_str(), nullptr, 10) > kMaxDrainBytes;
+    // Without a body, in the next call: libmicrohttpd closes connections answered in this one.
     // Who sends its body without waiting reads no answer before it has sent it, and would see a
     // closed connection instead. 1.0 clients wait for nothing.
-    if (has_body && !waits && !huge && early->ending != Ending::kReset &&
-        std::strcmp(version, "HTTP/1.0") != 0) {
+    if (!has_body || (!waits && !huge && early->ending != Ending::kReset &&
+                      std::strcmp(version, "HTTP/1.0") != 0)) {
       conversation.refusal = std::move(early);
       return MHD_YES;
     }
@@ -325,7 +326,8 @@ class MicrohttpdServer : public HttpServer {
       auto outgoing = std::make_unique<Outgoing>();
       outgoing->response = std::move(response);
       outgoing->fd = fd;
-      answer = MHD_create_response_from_callback(size, kBlockSize, &ReadAnswer, outgoing.get(),
+      const size_t block = std::clamp<uint64_t>(size, 1, kBlockSize);
+      answer = MHD_create_response_from_callback(size, block, &ReadAnswer, outgoing.get(),
                                                  &FreeOutgoing);
       if (answer) {
         (void)outgoing.release();  // FreeOutgoing has it now

@@ -170,6 +170,19 @@ TEST_F(HttpServerTest, AnEarlyAnswerReachesClientsThatDoNotWait) {
   EXPECT_NE(client.ReadToEnd().find("HTTP/1.1 200"), std::string::npos);
 }
 
+// libmicrohttpd closes connections that are answered before it has looked for a body.
+TEST_F(HttpServerTest, AnAnswerKnownFromTheHeadKeepsTheConnection) {
+  RawClient client(server_->port());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(client.Send("GET /early HTTP/1.1\r\nHost: x\r\n\r\n")) << i;
+    const std::string answer = client.ReadUntil("early");
+    EXPECT_NE(answer.find("HTTP/1.1 403"), std::string::npos) << i << answer;
+    EXPECT_EQ(answer.find("Connection: close"), std::string::npos) << answer;
+  }
+  ASSERT_TRUE(client.Send("GET /letters?100 HTTP/1.1\r\nHost: x\r\n\r\n"));
+  EXPECT_EQ(client.ReadUntil("tuv").find("Connection: close"), std::string::npos);
+}
+
 TEST_F(HttpServerTest, StreamsHaveTheirLengthAndHeadHasNoBody) {
   std::string expected;
   for (int i = 0; i < 1'000'000; ++i) {
