@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "server/s3/answers.h"
 #include "server/s3/object_headers.h"
@@ -17,22 +16,15 @@ class ReaderStream : public BodyStream {
  public:
   explicit ReaderStream(std::unique_ptr<BodyReader> reader) : reader_(std::move(reader)) {}
   Result<size_t> Read(std::span<uint8_t> out) override {
-    if (rest_.empty()) {
-      StorageResult<ByteSpan> next = reader_->Next();
-      if (!next.ok()) {
-        return next.status().status();
-      }
-      rest_ = *next;
+    StorageResult<size_t> n = reader_->Read(out);
+    if (!n.ok()) {
+      return n.status().status();
     }
-    const size_t n = std::min(rest_.size(), out.size());
-    std::memcpy(out.data(), rest_.data(), n);
-    rest_ = rest_.subspan(n);
-    return n;
+    return *n;
   }
 
  private:
   std::unique_ptr<BodyReader> reader_;
-  ByteSpan rest_;
 };
 
 // What GET and HEAD have in common: which bytes of which version, and the headers.

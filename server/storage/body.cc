@@ -132,6 +132,12 @@ class MemoryReader final : public BodyReader {
     at_ += piece.size();
     return piece;
   }
+  StorageResult<size_t> Read(std::span<uint8_t> out) override {
+    size_t n = std::min<uint64_t>(end_ - at_, out.size());
+    std::copy_n(bytes_.begin() + static_cast<ptrdiff_t>(at_), n, out.begin());
+    at_ += n;
+    return n;
+  }
 
  private:
   Bytes bytes_;
@@ -166,8 +172,10 @@ class ChunkReader final : public BodyReader {
     end_ = at_ + std::min(length, size_ - at_);
   }
   StorageResult<ByteSpan> Next() override;
+  StorageResult<size_t> Read(std::span<uint8_t> out) override;
 
  private:
+  StorageResult<size_t> ReadPiece(Session& session, std::span<uint8_t> out);
   std::shared_ptr<BucketImpl> bucket_;
   const int64_t content_;
   const std::vector<Leaf> leaves_;
@@ -178,34 +186,62 @@ class ChunkReader final : public BodyReader {
 };
 
 StorageResult<ByteSpan> ChunkReader::Next() {
-  if (at_ == end_) {
-    return ByteSpan();
+  piece_.resize(std::min<uint64_t>(end_ - at_, kChunkBytes));
+  ASSIGN_OR_RETURN(size_t n, Read(piece_));
+  return ByteSpan(piece_).first(n);
+}
+
+StorageResult<size_t> ChunkReader::Read(std::span<uint8_t> out) {
+  out = out.first(std::min<uint64_t>(out.size(), end_ - at_));
+  size_t done = 0;
+  if (!out.empty()) {
+    ASSIGN_OR_RETURN(auto session, bucket_->Reader());
+    while (done < out.size()) {
+      ASSIGN_OR_RETURN(size_t n, ReadPiece(*session, out.subspan(done)));
+      done += n;
+    }
   }
+  return done;
+}
+
+// The bytes at at_, at most to the end of their row, straight from the pages: a column's value
+// would be put together in memory of its own first.
+StorageResult<size_t> ChunkReader::ReadPiece(Session& session, std::span<uint8_t> out) {
   auto after = std::upper_bound(leaves_.begin(), leaves_.end(), at_,
                                 [](uint64_t at, const Leaf& leaf) { return at < leaf.begin; });
   const Leaf& leaf = *std::prev(after);  // the first begins at 0
   uint64_t in_leaf = at_ - leaf.begin;
-  ASSIGN_OR_RETURN(auto session, bucket_->Reader());
-  Query query = leaf.is_inline ? session->Use("SELECT 0, data FROM content WHERE id = ?1")
-                               : session->Use(
-                                     "SELECT offset, data FROM chunk WHERE content = ?1 AND "
+  Query query = leaf.is_inline ? session.Use("SELECT id, 0 FROM content WHERE id = ?1")
+                               : session.Use(
+                                     "SELECT rowid, offset FROM chunk WHERE content = ?1 AND "
                                      "offset <= ?2 ORDER BY offset DESC LIMIT 1");
   query.Bind(1, leaf.content);
   if (!leaf.is_inline) {
     query.Bind(2, static_cast<int64_t>(in_leaf));
   }
+  StorageStatus missing(Reason::kCorrupt, "content " + std::to_string(leaf.content) +
+                                              " has no bytes at " + std::to_string(in_leaf));
+  // Until the query is dropped the transaction is one: the row stays the one that it found.
   ASSIGN_OR_RETURN(bool found, query.Step());
-  ByteSpan data = found ? query.Blob(1) : ByteSpan();
-  uint64_t skip = found ? in_leaf - static_cast<uint64_t>(query.Int(0)) : 0;
-  if (skip >= data.size()) {
-    return StorageStatus(Reason::kCorrupt, "content " + std::to_string(leaf.content) +
-                                               " has no bytes at " + std::to_string(in_leaf));
+  if (!found) {
+    return missing;
   }
-  uint64_t take = std::min({data.size() - skip, leaf.size - in_leaf, end_ - at_});
-  data = data.subspan(skip, take);
-  piece_.assign(data.begin(), data.end());
+  sqlite3* db = session.connection().get();
+  sqlite3_blob* opened = nullptr;
+  int rc = sqlite3_blob_open(db, "main", leaf.is_inline ? "content" : "chunk", "data", query.Int(0),
+                             0, &opened);
+  std::unique_ptr<sqlite3_blob, int (*)(sqlite3_blob*)> blob(opened, &sqlite3_blob_close);
+  RETURN_IF_STORAGE_ERROR(SqliteStatus(rc, "cannot read a body", db));
+  auto size = static_cast<uint64_t>(sqlite3_blob_bytes(opened));
+  uint64_t skip = in_leaf - static_cast<uint64_t>(query.Int(1));
+  if (skip >= size) {
+    return missing;
+  }
+  size_t take = std::min({size - skip, leaf.size - in_leaf, uint64_t{out.size()}});
+  rc = sqlite3_blob_read(opened, out.data(), static_cast<int>(take), static_cast<int>(skip));
+  RETURN_IF_STORAGE_ERROR(SqliteStatus(rc, "cannot read a body", db));
   at_ += take;
-  return ByteSpan(piece_);
+  return take;
 }
 
 StorageResult<std::vector<Leaf>> ReadLeaves(Session& session, const ObjectRow& row, bool parts) {

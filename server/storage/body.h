@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "common/base/bytes.h"
 #include "server/storage/storage_status.h"
@@ -40,6 +41,9 @@ class BodyReader {
   virtual void SetRange(uint64_t offset, uint64_t length) = 0;
   // The next bytes, up to kChunkBytes, valid until the next call; empty at the end.
   virtual StorageResult<ByteSpan> Next() = 0;
+  // The next bytes into `out`: all of it, or what there is to the end; 0 at the end. Fastest for
+  // large bodies, kChunkBytes at a time.
+  virtual StorageResult<size_t> Read(std::span<uint8_t> out) = 0;
 };
 
 // Appends what is left of `from`'s range to `to`, chunk by chunk: copies between buckets.

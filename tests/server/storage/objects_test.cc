@@ -34,6 +34,45 @@ TEST_F(BucketTest, ReadsAnyRange) {
   }
 }
 
+TEST_F(BucketTest, FillsABufferAcrossChunks) {
+  std::string body = Pattern(3 * kChunkBytes + 17, 1);
+  Put("large", body);
+  Put("small", "in memory");
+  for (const auto& [key, whole] :
+       {std::pair<std::string, std::string>{"large", body}, {"small", "in memory"}}) {
+    auto opened = bucket_->Open(key, {});
+    ASSERT_TRUE(opened.ok());
+    opened->body->SetRange(5, whole.size());
+    Bytes out(2 * kChunkBytes);
+    std::string got;
+    for (size_t expected = std::min(out.size(), whole.size() - 5); expected > 0;
+         expected = std::min(out.size(), whole.size() - 5 - got.size())) {
+      auto n = opened->body->Read(out);
+      ASSERT_TRUE(n.ok()) << n.status().ToString();
+      ASSERT_EQ(*n, expected) << key;
+      got += AsText(ByteSpan(out).first(*n));
+    }
+    EXPECT_EQ(got, whole.substr(5)) << key;
+    EXPECT_EQ(*opened->body->Read(out), 0U);
+  }
+}
+
+// The key of an index on a body would be the body: each comparison on the way to a chunk read one.
+TEST_F(BucketTest, FindingAChunkReadsNoOtherChunk) {
+  Put("k", Pattern(8 * kChunkBytes, 1));
+  auto connection = Connection::Open(dir_.File("bucket.sqlite3"), SQLITE_OPEN_READONLY, "", 1000);
+  ASSERT_TRUE(connection.ok());
+  auto offset = connection->QueryInt(
+      "SELECT offset FROM chunk WHERE offset <= 5500000 AND content "
+      "= (SELECT content FROM object) ORDER BY offset DESC LIMIT 1");
+  ASSERT_TRUE(offset.ok()) << offset.status().ToString();
+  EXPECT_EQ(*offset, 5 * static_cast<int64_t>(kChunkBytes));
+  int pages = 0;
+  int highest = 0;
+  sqlite3_db_status(connection->get(), SQLITE_DBSTATUS_CACHE_MISS, &pages, &highest, 0);
+  EXPECT_LT(pages, 64);
+}
+
 TEST_F(BucketTest, KeepsEveryAttribute) {
   PutRequest request;
   request.key = "ключ/%_\"'";
