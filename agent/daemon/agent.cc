@@ -294,7 +294,7 @@ int64_t Agent::AttendDue() {
   return next;
 }
 
-Status Agent::StopAll() {
+Status Agent::StopAll(bool look_once_more) {
   std::vector<std::shared_ptr<DatabaseTask>> tasks;
   {
     std::unique_lock lock(mutex_);
@@ -314,6 +314,9 @@ Status Agent::StopAll() {
   const int64_t since = Now();
   for (const auto& task : tasks) {
     pool_.Post([&, task] {
+      if (look_once_more && !task->engine()) {
+        (void)task->Attend(false);  // what it waits for is in the log
+      }
       // The bound is one for all, however many there are.
       const int64_t bound = task->spec().replica.ship.close_timeout.count() * 1000;
       const int64_t left = std::max<int64_t>(bound - (Now() - since), 0);

@@ -47,8 +47,9 @@ class Agent {
   // Called every so often by the loop.
   void SetTick(std::chrono::milliseconds every, std::function<void()> tick);
   void Run();
-  // Flushes and ends everything, all at once, each within its close_timeout. The first failure.
-  Status StopAll();
+  // Flushes and ends everything, all at once, each within its close_timeout. `look_once_more`: also
+  // databases that have no engine yet, if they can have one now. The first failure.
+  Status StopAll(bool look_once_more = false);
 
  private:
   struct Entry {

@@ -4,7 +4,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <string_view>
+#include <utility>
 
+#include "agent/daemon/control_command.h"
 #include "agent/daemon/failure.h"
 #include "agent/daemon/run_command.h"
 #include "common/base/exit_codes.h"
@@ -40,13 +44,70 @@ int Run(int argc, char** argv) {
   run_app->add_flag("--once", run.once, "ship what is there and exit");
   run_app->add_option("--log-format", run.log_format, "text or json");
   run_app->add_option("--log-level", run.log_level, "debug, info, warning or error");
+  run_app->add_option("--control", run.control, "listen on this Unix socket for status, sync, ...")
+      ->envname("SQLITE_S3_AGENT_CONTROL");
+  run_app->add_flag("--restore-if-missing", run.restore_if_missing,
+                    "restore the database first if there is none");
+  run_app->footer(
+      "With -- COMMAND [ARGUMENT...] the application is started, shipped while it runs, "
+      "and flushed after it ends.");
 
+  ControlCommand control;
+  auto add_control = [&](const char* name, const char* help) {
+    CLI::App* sub = app.add_subcommand(name, help);
+    sub->add_option("--control", control.control, "the agent's control socket")
+        ->envname("SQLITE_S3_AGENT_CONTROL");
+    sub->add_flag("--json", control.json, "one JSON object on standard output");
+    sub->callback([&control, name] { control.command = name; });
+    return sub;
+  };
+  const std::string only = "the database (default: the only one)";
+  add_control("status", "what the agent ships, and how far it is")
+      ->add_option("database", control.database, "only this database");
+  for (const auto& [name, help] :
+       {std::pair("sync", "waits until every commit made so far is in the store"),
+        std::pair("image", "ships a full image of the database")}) {
+    CLI::App* sub = add_control(name, help);
+    sub->add_option("database", control.database, only);
+    sub->add_option("--timeout", control.timeout_s, "seconds")->check(CLI::Range(0, 86'400));
+  }
+  CLI::App* mark = add_control("mark", "names the last commit");
+  mark->add_option("database", control.database, "the database")->required();
+  mark->add_option("name", control.name, "the mark's name")->required();
+  CLI::App* add = add_control("add", "ships another database until the agent ends");
+  add->add_option("database", control.database, "the database's file")->required();
+  add->add_option("replica", control.replica, "its replica")->required();
+  add->add_option("-o,--options", control.options, "key=value options");
+  add_control("remove", "flushes a database and ships it no more")
+      ->add_option("database", control.database, "the database")
+      ->required();
+  add_control("pause", "flushes a database and closes it")
+      ->add_option("database", control.database, only);
+  add_control("resume", "goes on after pause")->add_option("database", control.database, only);
+
+  // What comes after -- is the application's own.
+  char** const dashes = std::find(argv, argv + argc, std::string_view("--"));
+  const int ours = static_cast<int>(dashes - argv);
+  if (ours < argc) {
+    run.command.assign(dashes + 1, argv + argc);
+  }
   try {
-    app.parse(argc, argv);
+    app.parse(ours, argv);
+    if (ours < argc && (run.command.empty() || !*run_app || run.once)) {
+      throw CLI::ValidationError("--", "a command follows it, and it is for run without --once");
+    }
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error, std::cout, std::cerr);
     return code == 0 ? 0 : kExitUsage;
   }
+  if (!control.command.empty()) {
+    return RunControl(control);
+  }
+  // Its sister program, as built or installed together.
+  std::error_code ignored;
+  run.restore_program =
+      (std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / "sqlite-s3-restore")
+          .string();
   return RunAgent(run);
 }
 

@@ -7,8 +7,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "agent/daemon/agent.h"
+#include "agent/daemon/child.h"
+#include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
 #include "common/base/exit_codes.h"
 #include "common/config/url.h"
@@ -87,6 +90,17 @@ int RunOnce(const DatabaseSpec& spec, Logger& log) {
   return 0;
 }
 
+// An empty replica is a first start: there is nothing to restore.
+int RestoreIfMissing(const RunCommand& command) {
+  auto restore = Child::Start(
+      {command.restore_program, command.replica, "-o", command.database, "--if-not-exists"}, true);
+  if (!restore.ok()) {
+    return Fail(restore.status());
+  }
+  const int code = restore->Wait();
+  return code == ExitCodeFor(StatusCode::kNotFound) ? 0 : code;
+}
+
 }  // namespace
 
 int RunAgent(const RunCommand& command) {
@@ -102,6 +116,11 @@ int RunAgent(const RunCommand& command) {
   if (!spec.ok()) {
     return Fail(spec.status());
   }
+  if (command.restore_if_missing) {
+    if (const int code = RestoreIfMissing(command); code != 0) {
+      return code;
+    }
+  }
   if (command.once) {
     return RunOnce(*spec, log);
   }
@@ -112,12 +131,36 @@ int RunAgent(const RunCommand& command) {
   if (const Status added = (*agent)->Add(*spec); !added.ok()) {
     return Fail(added);
   }
-  bool stopping = false;
+  std::unique_ptr<ControlServer> control;
+  if (!command.control.empty()) {
+    auto listening = ControlServer::Listen(command.control, **agent);
+    if (!listening.ok()) {
+      return Fail(listening.status());
+    }
+    control = std::move(listening).value();
+    (*agent)->AddSource(control->fd(), [&] { control->Accept(); });
+  }
+  std::optional<Child> child;
+  if (!command.command.empty()) {
+    auto started = Child::Start(command.command);
+    if (!started.ok()) {
+      return Fail(started.status());
+    }
+    child = *started;
+  }
   (*agent)->AddSource(signals->get(), [&] {
     signalfd_siginfo info{};
     while (read(signals->get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
-      if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
-        stopping = true;
+      if (info.ssi_signo == SIGCHLD) {
+        if (child && child->HasEnded()) {
+          (*agent)->Stop();
+        }
+      } else if (child) {
+        // What the terminal sends, it sends to the child too.
+        if (info.ssi_code != SI_KERNEL) {
+          child->Signal(static_cast<int>(info.ssi_signo));
+        }
+      } else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
         (*agent)->Stop();
       }
     }
@@ -131,7 +174,11 @@ int RunAgent(const RunCommand& command) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
   log.Write(LogLevel::kInfo, "", "stopping");
-  const Status stopped = (*agent)->StopAll();
+  const Status stopped = (*agent)->StopAll(child.has_value());  // it may have been quick
+  control.reset();
+  if (child && child->exit_code() != 0) {
+    return child->exit_code();
+  }
   return stopped.ok() ? 0 : ExitCodeFor(stopped.code());
 }
 

@@ -9,12 +9,12 @@
 namespace sqlite_s3 {
 
 struct RunCommand {
-  std::string database, replica;  // both or neither
-  std::string config;
-  std::string options;  // key=value pairs for `database`
-  std::string log_format, log_level, control;
-  std::string restore_program;  // for restore_if_missing
-  std::vector<std::string> command;
+  std::string database, replica;
+  std::string options;  // key=value pairs
+  std::string log_format, log_level;
+  std::string control;               // path of the control socket; empty: none
+  std::string restore_program;       // for restore_if_missing
+  std::vector<std::string> command;  // the application to run as a child; empty: none
   bool once = false;
   bool restore_if_missing = false;
 };

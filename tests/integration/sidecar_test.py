@@ -4,6 +4,7 @@ and what was shipped is restored and compared.
 
     sidecar_test.py SQLITE_S3_AGENT SQLITE_S3_RESTORE
 """
+import json
 import os
 import select
 import signal
@@ -62,6 +63,7 @@ class Sidecar(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.path = os.path.join(folder.name, "app.db")
         self.replica = os.path.join(folder.name, "replica")
+        self.control = os.path.join(folder.name, "control")
         self.restored = os.path.join(folder.name, "restored.db")
 
     def start(self, *options):
@@ -233,6 +235,111 @@ class Sidecar(unittest.TestCase):
         application.close()
         self.stop(agent)
         self.check_restored()
+
+    # --- the control socket
+
+    def ask(self, *arguments, code=0):
+        done = subprocess.run([AGENT, arguments[0], "--json", "--control", self.control,
+                               *arguments[1:]], stdout=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, code, done.stdout)
+        return json.loads(done.stdout)
+
+    def start_with_control(self):
+        agent = self.start("--control", self.control)
+        self.wait_until_said(agent, "shipping")
+        return agent
+
+    def test_status_says_how_far_it_is_and_sync_that_it_is_there(self):
+        application = self.make()
+        agent = self.start_with_control()
+        self.assertEqual(os.stat(self.control).st_mode & 0o777, 0o600)
+        application.run("INSERT INTO t VALUES(1, 2)")
+        txid = self.ask("sync")["txid"]
+        status = self.ask("status")["databases"][0]
+        self.assertEqual(status["state"], "shipping")
+        self.assertEqual(status["database"], self.path)
+        self.assertGreaterEqual(status["shipped_txid"], txid)
+        self.assertEqual((status["waiting_for"], status["alarm"]), ("", False))
+        self.assertGreater(status["requests_this_hour"], 0)
+        self.assertGreater(status["wal_file_bytes"], 0)
+        self.assertEqual(self.ask("mark", self.path, "here")["txid"], txid)
+        self.assertEqual(self.ask("image")["txid"], txid)
+        application.run("DELETE FROM t")
+        self.ask("sync")
+        subprocess.run([RESTORE, "file://" + self.replica, "-o", self.restored, "--until",
+                        "mark:here"], check=True, stdout=subprocess.DEVNULL)
+        marked = sqlite3.connect(self.restored)
+        self.assertEqual(marked.execute("SELECT count(*) FROM t").fetchone()[0], 1)
+        marked.close()
+        application.close()
+        self.stop(agent)
+        self.assertFalse(os.path.exists(self.control))
+        self.ask("status", code=3)
+
+    def test_pause_leaves_the_database_alone_and_resume_catches_up(self):
+        application = self.make()
+        agent = self.start_with_control()
+        self.ask("pause")
+        self.wait_for_state("paused")
+        application.run("INSERT INTO t VALUES(1, 2)")
+        self.assertEqual(self.ask("sync", code=4)["error"]["code"], "failed precondition")
+        application.close()
+        self.assertFalse(os.path.exists(self.path + "-wal"))  # its close is the last one again
+        self.ask("resume")
+        self.wait_for_state("shipping")
+        self.ask("sync")
+        self.stop(agent)
+        self.check_restored()
+
+    def wait_for_state(self, state):
+        deadline = time.monotonic() + PATIENCE
+        while self.ask("status")["databases"][0]["state"] != state:
+            self.assertLess(time.monotonic(), deadline, state)
+
+    def test_add_and_remove_while_it_runs(self):
+        self.make("INSERT INTO t VALUES(1, 2)").close()
+        agent = self.start_with_control()
+        other = self.path + "2"
+        Application(other).run("PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)").close()
+        self.ask("add", other, "file://" + self.replica + "2")
+        self.ask("add", other, "file://" + self.replica + "2", code=4)
+        deadline = time.monotonic() + PATIENCE
+        while self.ask("status", other)["databases"][0]["state"] != "shipping":
+            self.assertLess(time.monotonic(), deadline)
+        self.ask("sync", other)
+        self.ask("sync", code=2)  # which of the two?
+        self.ask("remove", other)
+        self.ask("status", other, code=3)
+        self.stop(agent)
+        self.check_restored()
+
+    # --- an application as a child
+
+    def test_the_child_is_shipped_to_its_end_and_its_exit_code_is_ours(self):
+        script = ("import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+                  "db.execute('PRAGMA journal_mode=WAL'); db.execute('CREATE TABLE IF NOT EXISTS "
+                  "t(a, b)'); db.execute('INSERT INTO t VALUES(1, 2)'); "
+                  "print(db.execute('SELECT count(*) FROM t').fetchone()[0]); sys.exit(7)")
+        run = [AGENT, "run", self.path, "file://" + self.replica, "--restore-if-missing", "--",
+               sys.executable, "-c", script, self.path]
+        for round_ in (1, 2):
+            done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=False)
+            self.assertEqual((done.returncode, done.stdout), (7, f"{round_}\n"))
+            once = self.once()
+            self.assertEqual(once.returncode, 0, once.stderr)
+            self.check_restored()
+            os.remove(self.path)  # and its state stays behind: it is the same database that comes
+
+    def test_signals_go_to_the_child(self):
+        script = ("import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); "
+                  "print('ready', flush=True); signal.pause()")
+        agent = subprocess.Popen([AGENT, "run", self.path, "file://" + self.replica, "--",
+                                  sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                                 stderr=subprocess.DEVNULL)
+        self.assertEqual(agent.stdout.readline(), "ready\n")
+        agent.send_signal(signal.SIGTERM)
+        self.assertEqual(agent.wait(PATIENCE), 5)
+        agent.stdout.close()
 
 
 if __name__ == "__main__":

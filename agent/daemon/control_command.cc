@@ -1,0 +1,85 @@
+#include "agent/daemon/control_command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "agent/daemon/control_server.h"
+#include "agent/daemon/failure.h"
+#include "common/config/url.h"
+
+namespace sqlite_s3 {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Field(const Json& json, const char* name) {
+  const auto at = json.find(name);
+  if (at == json.end()) {
+    return "-";
+  }
+  return at->is_string() ? at->get<std::string>() : at->dump();
+}
+
+void PrintTable(const Json& databases) {
+  fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12}  {}\n", "STATE", "TXID",
+             "SHIPPED", "LAG ms", "WAL bytes", "SPOOL bytes", "REQ/hour", "BYTES/hour", "DATABASE");
+  for (const Json& d : databases) {
+    const bool alarm = d.value("alarm", false);
+    fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12}  {}\n",
+               Field(d, "state") + (alarm ? "!" : ""), Field(d, "txid"), Field(d, "shipped_txid"),
+               Field(d, "lag_ms"), Field(d, "wal_file_bytes"), Field(d, "spool_bytes"),
+               Field(d, "requests_this_hour"), Field(d, "bytes_this_hour"), Field(d, "database"));
+    for (const char* why : {"waiting_for", "last_error"}) {
+      if (const std::string text = Field(d, why); !text.empty()) {
+        fmt::print("            {}\n", text);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int RunControl(const ControlCommand& command) {
+  if (command.control.empty()) {
+    return Fail(
+        InvalidArgumentError("which agent? hint: --control PATH, or SQLITE_S3_AGENT_CONTROL=PATH"),
+        command.json);
+  }
+  nlohmann::json request = {{"command", command.command},
+                            {"timeout_ms", command.timeout_s * 1000},
+                            {"name", command.name},
+                            {"replica", command.replica},
+                            {"options", command.options}};
+  if (!command.database.empty()) {
+    auto path = MakeAbsolutePath(command.database);
+    if (!path.ok()) {
+      return Fail(path.status(), command.json);
+    }
+    request["database"] = *path;
+  }
+  auto answer = AskAgent(command.control, request);
+  if (!answer.ok()) {
+    return Fail(answer.status(), command.json);
+  }
+  if (answer->contains("error")) {
+    const Json& error = (*answer)["error"];
+    if (command.json) {
+      std::puts(answer->dump().c_str());
+    } else {
+      std::fputs(("sqlite-s3-agent: " + Field(error, "message") + "\n").c_str(), stderr);
+    }
+    return error.value("exit_code", 70);
+  }
+  const Json& done = (*answer)["ok"];
+  if (command.json) {
+    std::puts(done.dump().c_str());
+  } else if (command.command == "status") {
+    PrintTable(done["databases"]);
+  } else if (done.contains("txid")) {
+    fmt::print("TXID {}\n", Field(done, "txid"));
+  }
+  return 0;
+}
+
+}  // namespace sqlite_s3
