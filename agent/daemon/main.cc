@@ -36,9 +36,12 @@ int Run(int argc, char** argv) {
 
   RunCommand run;
   CLI::App* run_app = app.add_subcommand("run", "ships one database until it is told to stop");
-  run_app->add_option("database", run.database, "the database's file")->required();
-  run_app->add_option("replica", run.replica, "its replica: s3://bucket/prefix, file:///directory")
-      ->required();
+  CLI::Option* database = run_app->add_option("database", run.database, "the database's file");
+  CLI::Option* replica = run_app->add_option("replica", run.replica,
+                                             "its replica: s3://bucket/prefix, file:///directory");
+  run_app->add_option("--config", run.config, "a TOML file that names the databases")
+      ->excludes(database)
+      ->excludes(replica);
   run_app->add_option("-o,--options", run.options,
                       "key=value options, as in a replica URL's query");
   run_app->add_flag("--once", run.once, "ship what is there and exit");
@@ -51,6 +54,10 @@ int Run(int argc, char** argv) {
   run_app->footer(
       "With -- COMMAND [ARGUMENT...] the application is started, shipped while it runs, "
       "and flushed after it ends.");
+
+  std::string checked;
+  CLI::App* check_app = app.add_subcommand("check-config", "says what a configuration file means");
+  check_app->add_option("file", checked, "the TOML file")->required();
 
   ControlCommand control;
   auto add_control = [&](const char* name, const char* help) {
@@ -93,12 +100,21 @@ int Run(int argc, char** argv) {
   }
   try {
     app.parse(ours, argv);
+    if (*run_app && run.config.empty() && run.replica.empty()) {
+      throw CLI::RequiredError("DATABASE and REPLICA, or --config FILE,");
+    }
+    if (run.restore_if_missing && !run.config.empty()) {
+      throw CLI::ValidationError("--restore-if-missing", "is for a database on the command line");
+    }
     if (ours < argc && (run.command.empty() || !*run_app || run.once)) {
       throw CLI::ValidationError("--", "a command follows it, and it is for run without --once");
     }
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error, std::cout, std::cerr);
     return code == 0 ? 0 : kExitUsage;
+  }
+  if (*check_app) {
+    return RunCheckConfig(checked);
   }
   if (!control.command.empty()) {
     return RunControl(control);

@@ -5,12 +5,14 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <optional>
 
 #include "agent/daemon/agent.h"
 #include "agent/daemon/child.h"
+#include "agent/daemon/config_file.h"
 #include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
 #include "common/base/exit_codes.h"
@@ -103,7 +105,41 @@ int RestoreIfMissing(const RunCommand& command) {
 
 }  // namespace
 
-int RunAgent(const RunCommand& command) {
+int RunCheckConfig(const std::string& path) {
+  const auto config = LoadAgentConfig(path);
+  if (!config.ok()) {
+    return Fail(config.status());
+  }
+  for (const DatabaseSpec& spec : config->databases) {
+    std::puts((spec.path + " -> " + spec.replica_url).c_str());
+    std::puts(FormatShipOptions(spec.replica.ship).c_str());
+  }
+  return 0;
+}
+
+int RunAgent(RunCommand command) {
+  std::vector<DatabaseSpec> specs;
+  if (!command.config.empty()) {
+    auto config = LoadAgentConfig(command.config);
+    if (!config.ok()) {
+      return Fail(config.status());
+    }
+    // The command line and the environment win.
+    for (const auto& [told, file] : {std::pair(&command.control, &config->control),
+                                     std::pair(&command.log_format, &config->log_format),
+                                     std::pair(&command.log_level, &config->log_level)}) {
+      if (told->empty()) {
+        *told = *file;
+      }
+    }
+    specs = std::move(config->databases);
+  } else {
+    auto spec = SpecOfCommandLine(command);
+    if (!spec.ok()) {
+      return Fail(spec.status());
+    }
+    specs.push_back(std::move(spec).value());
+  }
   Logger log;
   if (const Status status = ConfigureLog(command, log); !status.ok()) {
     return Fail(status);
@@ -112,24 +148,27 @@ int RunAgent(const RunCommand& command) {
   if (!signals.ok()) {
     return Fail(signals.status());
   }
-  auto spec = SpecOfCommandLine(command);
-  if (!spec.ok()) {
-    return Fail(spec.status());
-  }
   if (command.restore_if_missing) {
     if (const int code = RestoreIfMissing(command); code != 0) {
       return code;
     }
   }
   if (command.once) {
-    return RunOnce(*spec, log);
+    int code = 0;
+    for (const DatabaseSpec& spec : specs) {
+      const int one = RunOnce(spec, log);
+      code = code == 0 ? one : code;
+    }
+    return code;
   }
   auto agent = Agent::Create(log);
   if (!agent.ok()) {
     return Fail(agent.status());
   }
-  if (const Status added = (*agent)->Add(*spec); !added.ok()) {
-    return Fail(added);
+  for (DatabaseSpec& spec : specs) {
+    if (const Status added = (*agent)->Add(std::move(spec)); !added.ok()) {
+      return Fail(added);
+    }
   }
   std::unique_ptr<ControlServer> control;
   if (!command.control.empty()) {

@@ -9,6 +9,7 @@
 namespace sqlite_s3 {
 
 struct RunCommand {
+  std::string config;  // a file, in place of the next two
   std::string database, replica;
   std::string options;  // key=value pairs
   std::string log_format, log_level;
@@ -21,6 +22,8 @@ struct RunCommand {
 
 // Returns the exit code. Blocks signals in the calling thread, so call it before any other thread
 // is started.
-int RunAgent(const RunCommand& command);
+int RunAgent(RunCommand command);
+// Says what the file means, or what is wrong with it.
+int RunCheckConfig(const std::string& path);
 
 }  // namespace sqlite_s3

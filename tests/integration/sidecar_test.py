@@ -341,6 +341,65 @@ class Sidecar(unittest.TestCase):
         self.assertEqual(agent.wait(PATIENCE), 5)
         agent.stdout.close()
 
+    # --- the configuration file
+
+    def write_config(self, text):
+        config = self.path + ".toml"
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(text)
+        return config
+
+    def test_databases_of_a_configuration_file_are_shipped(self):
+        second = self.path + "2"
+        for path in (self.path, second):
+            Application(path).run("PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)").close()
+        config = self.write_config(f"""
+            control = "{self.control}"
+            [defaults]
+            interval = "20ms"
+            region = "eu-central-1"  # of s3 replicas
+            [[database]]
+            path = "{self.path}"
+            replica = "file://${{REPLICA}}"
+            checkpoint = 500
+            [[database]]
+            path = "{second}"
+            replica = "file://{self.replica}2"
+            """)
+        agent = subprocess.Popen([AGENT, "run", "--config", config], stderr=subprocess.DEVNULL,
+                                 env={**os.environ, "REPLICA": self.replica})
+        deadline = time.monotonic() + PATIENCE
+        command = [AGENT, "sync", "--control", self.control, second]
+        while subprocess.run(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             check=False).returncode != 0:
+            self.assertLess(time.monotonic(), deadline)
+        self.assertEqual(len(self.ask("status")["databases"]), 2)
+        self.stop(agent)
+        self.check_restored()
+
+    def test_mistakes_in_a_configuration_file_are_named_with_their_line(self):
+        database = f'[[database]]\npath="{self.path}"\nreplica="file://{self.replica}"\n'
+        for text, line, named in (
+                ("databse = 1", 1, "databse"),
+                (database + 'intervall="1s"', 4, "interval"),
+                (database + 'interval="soon"', 4, "interval"),
+                (database + 'durability="commit"', 1, "durability"),
+                (database + database, 4, "twice"),
+                ('[[database]]\npath="x.db"\nreplica="file:///x"', 2, "absolute"),
+                ('\ncontrol="${NOT_SET_ANYWHERE}"', 2, "NOT_SET_ANYWHERE"),
+                ("control = ", 1, ""),
+                ("[defaults]\nmemory=1", 2, "memory")):
+            config = self.write_config(text)
+            done = subprocess.run([AGENT, "check-config", config], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(done.returncode, 2, text)
+            self.assertIn(f"{config}:{line}:", done.stderr)
+            self.assertIn(named, done.stderr)
+        done = subprocess.run([AGENT, "check-config", self.write_config(database)],
+                              stdout=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("interval=1s", done.stdout)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])

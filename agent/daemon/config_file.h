@@ -1,0 +1,23 @@
+#pragma once
+// The agent's configuration file (TOML): which databases, where to, how. Errors name the file, the
+// line and the key; nothing is ignored.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/daemon/database_task.h"
+
+namespace sqlite_s3 {
+
+struct AgentConfig {
+  std::string control, log_format, log_level;  // empty: not given
+  std::vector<DatabaseSpec> databases;         // in the file's order
+};
+
+// `name` is for messages. ${NAME} in a string is that environment variable; one that is not set is
+// an error. kInvalidArgument for everything that is wrong.
+Result<AgentConfig> ParseAgentConfig(std::string_view text, const std::string& name);
+Result<AgentConfig> LoadAgentConfig(const std::string& path);
+
+}  // namespace sqlite_s3
