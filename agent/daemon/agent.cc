@@ -134,12 +134,6 @@ void Agent::AddSource(int fd, std::function<void()> ready) {
   sources_.emplace_back(fd, std::move(ready));
 }
 
-void Agent::SetTick(milliseconds every, std::function<void()> tick) {
-  tick_every_us_ = every.count() * 1000;
-  tick_due_us_ = Now() + tick_every_us_;
-  tick_ = std::move(tick);
-}
-
 void Agent::Run() {
   int64_t read_events_at = 0;
   std::vector<pollfd> fds;
@@ -151,15 +145,7 @@ void Agent::Run() {
         return;
       }
     }
-    int64_t now = Now();
-    if (tick_) {
-      if (now >= tick_due_us_) {
-        tick_();
-        now = Now();
-        tick_due_us_ = now + tick_every_us_;
-      }
-      until = std::min(until, tick_due_us_);
-    }
+    const int64_t now = Now();
     const bool pause = now < read_events_at;
     if (pause) {
       until = std::min(until, read_events_at);
@@ -200,7 +186,6 @@ void Agent::OnFileEvent(const std::string& directory, std::string_view name, Fil
       entry.again = entry.attending;
     }
   };
-  bool known = false;
   {
     std::lock_guard lock(mutex_);
     if (event == FileEvent::kLost) {
@@ -221,13 +206,9 @@ void Agent::OnFileEvent(const std::string& directory, std::string_view name, Fil
       const auto [first, last] =
           names_.equal_range((directory == "/" ? "" : directory) + "/" + std::string(file));
       for (auto at = first; at != last; ++at) {
-        known = true;
         tell(entries_.at(at->second), event == FileEvent::kChanged);
       }
     }
-  }
-  if (!known && on_directory_) {
-    on_directory_(directory, name, event);
   }
 }
 

@@ -39,13 +39,6 @@ class Agent {
   // --- the loop's thread
   // `ready` is called when `fd` can be read. Before Run; for ever.
   void AddSource(int fd, std::function<void()> ready);
-  // Called for every event that belongs to no database, with its directory.
-  void SetDirectoryHandler(DirectoryWatcher::Handler handler) {
-    on_directory_ = std::move(handler);
-  }
-  DirectoryWatcher& watcher() { return watcher_; }
-  // Called every so often by the loop.
-  void SetTick(std::chrono::milliseconds every, std::function<void()> tick);
   void Run();
   // Flushes and ends everything, all at once, each within its close_timeout. `look_once_more`: also
   // databases that have no engine yet, if they can have one now. The first failure.
@@ -75,9 +68,6 @@ class Agent {
   Fd wake_;
   FileClaims claims_;
   std::vector<std::pair<int, std::function<void()>>> sources_;
-  DirectoryWatcher::Handler on_directory_;
-  std::function<void()> tick_;
-  int64_t tick_every_us_ = 0, tick_due_us_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable attended_;
