@@ -87,8 +87,7 @@ size_t Throttle(Outgoing& out, size_t max) {
   return take;
 }
 
-ssize_t ReadAnswer(void* cls, uint64_t position, char* buffer, size_t max) {
-  auto& out = *static_cast<Outgoing*>(cls);
+ssize_t NextBytes(Outgoing& out, uint64_t position, char* buffer, size_t max) {
   Response& response = out.response;
   if (response.cut_after) {
     if (out.sent >= *response.cut_after) {
@@ -117,6 +116,15 @@ ssize_t ReadAnswer(void* cls, uint64_t position, char* buffer, size_t max) {
   }
   out.sent += n;
   return static_cast<ssize_t>(n);
+}
+
+// libmicrohttpd is C: nothing may be thrown through it, here and below.
+ssize_t ReadAnswer(void* cls, uint64_t position, char* buffer, size_t max) noexcept {
+  try {
+    return NextBytes(*static_cast<Outgoing*>(cls), position, buffer, max);
+  } catch (...) {  // out of memory: this answer ends here
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+  }
 }
 
 void FreeOutgoing(void* cls) { delete static_cast<Outgoing*>(cls); }
@@ -204,19 +212,26 @@ class MicrohttpdServer : public HttpServer {
  private:
   static void OnLog(void*, const char*, va_list) {}  // peers that misbehave; answers tell them
 
-  static void* OnTarget(void*, const char* target, MHD_Connection*) {
-    auto* conversation = new Conversation;
-    conversation->target = target;
-    return conversation;
+  static void* OnTarget(void*, const char* target, MHD_Connection*) noexcept {
+    try {
+      auto conversation = std::make_unique<Conversation>();
+      conversation->target = target;
+      return conversation.release();
+    } catch (...) {
+      return nullptr;  // OnAccess ends the connection
+    }
   }
 
   static void OnConnection(void* cls, MHD_Connection* connection, void**,
-                           MHD_ConnectionNotificationCode code) {
+                           MHD_ConnectionNotificationCode code) noexcept {
     auto& self = *static_cast<MicrohttpdServer*>(cls);
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-      self.watch_.Opened(connection, SocketOf(connection));
-    } else {
-      self.watch_.Closed(connection);
+    try {
+      if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        self.watch_.Opened(connection, SocketOf(connection));
+      } else {
+        self.watch_.Closed(connection);
+      }
+    } catch (...) {  // not watched, for want of memory; everything else works
     }
   }
 
@@ -227,11 +242,13 @@ class MicrohttpdServer : public HttpServer {
     static_cast<MicrohttpdServer*>(cls)->watch_.RequestEnded(connection);
   }
 
-  // libmicrohttpd is C: nothing may be thrown through it.
   static MHD_Result OnAccess(void* cls, MHD_Connection* connection, const char*, const char* method,
                              const char* version, const char* data, size_t* size,
                              void** context) noexcept {
     auto& self = *static_cast<MicrohttpdServer*>(cls);
+    if (!*context) {
+      return MHD_NO;
+    }
     try {
       return self.Access(connection, method, version, data, size,
                          *static_cast<Conversation*>(*context));
