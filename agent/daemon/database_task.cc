@@ -144,12 +144,7 @@ void DatabaseTask::LookAfter(milliseconds* next) {
 }
 
 Status DatabaseTask::StopEngine(milliseconds timeout) {
-  std::shared_ptr<Engine> engine;
-  {
-    std::lock_guard lock(mutex_);
-    engine = std::move(engine_);
-    engine_ = nullptr;
-  }
+  const std::shared_ptr<Engine> engine = this->engine();
   if (!engine) {
     return Status::Ok();
   }
@@ -158,6 +153,7 @@ Status DatabaseTask::StopEngine(milliseconds timeout) {
   NoteHour(last);
   {
     std::lock_guard lock(mutex_);
+    engine_ = nullptr;  // only now: "paused" means that the database is closed
     past_requests_ += last.requests - std::min(last.requests, hour_requests_);
     past_bytes_ += last.bytes_shipped - std::min(last.bytes_shipped, hour_bytes_);
     hour_requests_ = hour_bytes_ = 0;
