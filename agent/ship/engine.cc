@@ -17,7 +17,12 @@ constexpr RetryPolicy kPatient{std::chrono::milliseconds(50), std::chrono::milli
 constexpr RetryPolicy kOneTry{std::chrono::milliseconds(0), std::chrono::milliseconds(0),
                               std::chrono::milliseconds(0)};
 constexpr auto kHookRoomWait = std::chrono::milliseconds(10);
+// For the capture mutex. Its holder may be without a core for a while: a WAL that has grown past
+// its threshold is worth more of a commit's time than one that only came to it.
 constexpr auto kHookLockWait = std::chrono::milliseconds(5);
+constexpr auto kHookLockWaitAtTwice = std::chrono::milliseconds(50);
+constexpr auto kHookLockWaitAtThrice = std::chrono::milliseconds(500);
+constexpr uint32_t kHookAsidePages = 1024;  // a few milliseconds
 constexpr auto kStatusWait = std::chrono::milliseconds(2000);
 constexpr int kWriteLockTimeoutMs = 10;
 
@@ -199,7 +204,7 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
     return;
   }
   std::unique_lock lock(capture_mutex_, std::defer_lock);
-  if (!TryLockCapture(lock, kHookLockWait)) {
+  if (!TryLockCapture(lock, HookPatience(frames))) {
     return;
   }
   if (!capture_ || gap_ || !capture_->pinned()) {
@@ -219,6 +224,10 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
     }
     ++checkpoints_;
     return;
+  }
+  // The worker may not get a core while this thread commits: what keeps the pin is done here, too.
+  if (!SetAsideSome(kHookAsidePages).ok()) {
+    return;  // the worker meets the same error, and says so
   }
   auto outcome = capture_->MakeRoom(*this);
   if (outcome.ok() && !outcome->ran && frames >= 2 * threshold && MayMerge()) {
@@ -262,6 +271,15 @@ Result<CheckpointOutcome> EngineImpl::MakeRoomUnderWriteLock(int busy_timeout_ms
     write_lock_max_us_ = std::max<uint64_t>(write_lock_max_us_, static_cast<uint64_t>(held_us));
   }
   return outcome;
+}
+
+// A big commit is encoded under the mutex for as long as its size takes: nobody waits for that.
+std::chrono::milliseconds EngineImpl::HookPatience(uint32_t frames) const {
+  const uint64_t threshold = checkpoint_pages_;
+  if (encodes_big_ || frames < 2 * threshold) {
+    return kHookLockWait;
+  }
+  return frames < 3 * threshold ? kHookLockWaitAtTwice : kHookLockWaitAtThrice;
 }
 
 // Not std::timed_mutex: its clock variant is unknown to thread sanitizers of this age.

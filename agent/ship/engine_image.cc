@@ -147,25 +147,34 @@ Status EngineImpl::FillImageFrame(std::vector<PageNumber>* pages, Bytes* content
 // When the database shrinks under an image, the pin must stay until what was cut off is safe: not
 // for as long as the image takes, for the WAL would grow, with the store away without end.
 Status EngineImpl::SetAsideCutOff() {
-  constexpr int kBatchPages = 64;
+  constexpr uint32_t kBatchPages = 64;
   for (;;) {
     std::lock_guard lock(capture_mutex_);
-    if (!image_ || !image_->hold_pin) {
+    if (!MustHoldPin()) {
       return Status::Ok();
     }
-    ImageJob& job = *image_;
-    for (int n = 0; n < kBatchPages && job.cut_off_cursor <= job.page_count && job.status.ok();
-         ++job.cut_off_cursor) {
-      if (!job.Wants(job.cut_off_cursor) || job.cut_off_cursor == LockBytePage(job.page_size)) {
-        continue;
-      }
-      PagePtr page = PagePtr::Make(job.page_size, account_);
-      RETURN_IF_ERROR(capture_->ReadPage(job.cut_off_cursor, page.writable()));
-      SetAside(job.cut_off_cursor, std::move(page));
-      ++n;
-    }
-    job.hold_pin = job.cut_off_cursor <= job.page_count && job.status.ok();
+    RETURN_IF_ERROR(SetAsideSome(kBatchPages));
   }
+}
+
+// REQUIRES: capture_mutex_. At most this many pages; nothing to do without a pin to hold.
+Status EngineImpl::SetAsideSome(uint32_t most) {
+  if (!MustHoldPin()) {
+    return Status::Ok();
+  }
+  ImageJob& job = *image_;
+  for (; most > 0 && job.cut_off_cursor <= job.page_count && job.status.ok();
+       ++job.cut_off_cursor) {
+    if (!job.Wants(job.cut_off_cursor) || job.cut_off_cursor == LockBytePage(job.page_size)) {
+      continue;
+    }
+    PagePtr page = PagePtr::Make(job.page_size, account_);
+    RETURN_IF_ERROR(capture_->ReadPage(job.cut_off_cursor, page.writable()));
+    SetAside(job.cut_off_cursor, std::move(page));
+    --most;
+  }
+  job.hold_pin = job.cut_off_cursor <= job.page_count && job.status.ok();
+  return Status::Ok();
 }
 
 Status EngineImpl::CopyImage() {

@@ -127,6 +127,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void ImageMain();
   void EndImage(const Status& status);
   Status SetAsideCutOff();
+  Status SetAsideSome(uint32_t most);
   Status CopyImage();
   Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);
   Status PutImageObject(const std::string& key, ByteSpan bytes);
@@ -147,6 +148,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine.cc
   Result<CheckpointOutcome> MakeRoomUnderWriteLock(int busy_timeout_ms);
   bool AwaitMemory(std::unique_lock<std::mutex>& lock);
+  std::chrono::milliseconds HookPatience(uint32_t frames) const;
   bool TryLockCapture(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience);
   void MakeRoomInHook(uint32_t frames);
   void WaitForRoom();
@@ -195,6 +197,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::deque<CapturedCommit> queue_;
   int64_t queue_since_us_ = 0;  // monotonic, of the oldest commit in queue_
   bool merging_ = false;
+  std::atomic<bool> encodes_big_{false};      // the worker holds the mutex for a whole big commit
   int64_t last_told_us_ = 0;                  // hook's time of an earlier commit
   std::atomic<int64_t> last_activity_us_{0};  // monotonic, of the last commit captured
   std::optional<HashTableFile> scan_;

@@ -268,6 +268,7 @@ bool EngineImpl::Flushed() {
 
 Status EngineImpl::CaptureSome(bool* caught_up) {
   std::unique_lock lock(capture_mutex_);
+  encodes_big_ = false;  // also after a throw
   auto outcome = capture_->Capture(*this, kCaptureBatchFrames);
   last_capture_ok_ = outcome.ok();
   const int64_t now = Monotonic();
@@ -289,7 +290,10 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
       big_waits_ = spool_full_ = true;
       return Status::Ok();
     }
-    return EncodeBig();  // keeps the lock: its pages are read again from the WAL
+    encodes_big_ = true;
+    Status encoded = EncodeBig();  // keeps the lock: its pages are read again from the WAL
+    encodes_big_ = false;
+    return encoded;
   }
   *caught_up = *outcome == CaptureOutcome::kCaughtUp;
   return Status::Ok();
