@@ -228,17 +228,30 @@ Status EngineImpl::CopyImage() {
   return FinishImage(std::move(manifest), hashes);
 }
 
+// After "it exists". The names of parts are random, so it is what an earlier try of ours put there;
+// an image of this TXID whose manifest was there before is as good. But stores have said so of what
+// they do not have, and then the image would lack a part.
+Status EngineImpl::FindImageObject(const std::string& key) {
+  Status found = upload_store_->Head(key).status();
+  return found.code() == StatusCode::kNotFound
+             ? UnavailableError(key + " exists, says the store, and is not there")
+             : found;
+}
+
 // Keeps trying while the store is away: what was set aside is bounded by the database's size, and
 // giving up would cost the restore points since the image's TXID.
 Status EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
   for (;;) {
-    auto put = upload_store_->PutIfAbsent(key, bytes);
-    if (put.ok() || put.code() == StatusCode::kAlreadyExists) {  // names are random: it is ours
+    Status put = upload_store_->PutIfAbsent(key, bytes).status();
+    if (put.code() == StatusCode::kAlreadyExists) {
+      put = FindImageObject(key);
+    }
+    if (put.ok()) {
       bytes_shipped_ += bytes.size();
       return Status::Ok();
     }
     if (put.code() == StatusCode::kInvalidArgument || put.code() == StatusCode::kCorruption) {
-      return put.status();
+      return put;
     }
     std::unique_lock lock(state_mutex_);
     if (upload_cv_.wait_for(lock, kRetry, [&] { return uploader_stop_ || Interrupted(); })) {

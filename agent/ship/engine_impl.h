@@ -131,6 +131,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status CopyImage();
   Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);
   Status PutImageObject(const std::string& key, ByteSpan bytes);
+  Status FindImageObject(const std::string& key);
   Status FinishImage(ImageManifest manifest, const Bytes& hashes);
   void JoinImage();
 
