@@ -146,7 +146,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool HasRoom() override;
   void ScanSees(PageNumber page, ByteSpan content);
 
-  // engine.cc
+  // engine_hook.cc
   Result<CheckpointOutcome> MakeRoomUnderWriteLock(int busy_timeout_ms);
   bool AwaitMemory(std::unique_lock<std::mutex>& lock);
   std::chrono::milliseconds HookPatience(uint32_t frames) const;
@@ -154,6 +154,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   void MakeRoomInHook(uint32_t frames);
   void WaitForRoom();
   void WaitForCommit();
+
+  // engine.cc
   void StopThreads(bool flush, std::chrono::milliseconds timeout);
   void StartThreads();
   Status AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
