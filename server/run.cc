@@ -54,8 +54,11 @@ Status WritePortFile(const std::string& path, const std::string& text) {
 Status MakeBuckets(const Config& config, BucketSet& buckets) {
   const std::string owner = config.users.empty() ? "anonymous" : config.users.front().name;
   for (const std::string& name : config.buckets) {
+    if (buckets.Get(name).ok()) {
+      continue;  // also read-only, where Create is refused whatever is there
+    }
     const StorageStatus made = buckets.Create(name, owner).status();
-    if (!made.ok() && made.reason() != Reason::kBucketAlreadyExists) {
+    if (!made.ok()) {
       return made.status().WithContext("bucket '" + name + "'");
     }
   }

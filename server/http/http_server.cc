@@ -40,7 +40,8 @@ void ResetConnection(int fd) {
   (void)::connect(fd, &nobody, sizeof(nobody));  // an error: it is gone already
 }
 
-// What was sent has arrived at the peer, or a second is over: a reset would overtake it.
+// What was sent has arrived at the peer, or a second is over: a reset would overtake it. No event
+// tells that, so it is looked at every millisecond; only fault rules come here.
 void AwaitDelivery(int fd) {
   int off = 0;
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
