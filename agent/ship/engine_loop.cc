@@ -491,7 +491,9 @@ Status EngineImpl::FreshenPin() {
   }
   const uint64_t frames = capture_->frames_total();
   const bool quiet = std::exchange(quiet_frames_, frames) == frames;
-  if (!quiet || !capture_->PinIsBehind()) {
+  const bool behind = capture_->PinIsBehind();
+  freshens_soon_ = behind && !quiet;
+  if (!behind || !quiet) {
     return Status::Ok();
   }
   auto moved = capture_->MovePin(*this);
@@ -537,7 +539,7 @@ void EngineImpl::Sleep(uint32_t seen) {
   }
   std::chrono::microseconds wait = config_.idle_look;
   const int64_t now = Monotonic();
-  bool nap = now - last_activity_us_ < kNapsForMicros;
+  bool nap = freshens_soon_ || now - last_activity_us_ < kNapsForMicros;
   if (nap) {
     wait = std::chrono::microseconds(nap_us_);
   } else if (now - last_notify_us_ < 2 * wait.count()) {

@@ -39,6 +39,7 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   }
   int next = 1 - pinned_;
   const uint32_t backfilled = index_.BackfilledFrames();
+  const auto before = index_.ReadHeader();  // the new reader sees this, or more
   RETURN_IF_ERROR(BeginRead(next));
   auto outcome = Capture(sink, kEverything);
   if (!outcome.ok() || *outcome != CaptureOutcome::kCaughtUp) {
@@ -51,8 +52,9 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   }
   EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
   pinned_ = next;
-  pin_frame_ = frame_;
-  pin_salt1_ = salt1_;
+  // Not what was captured: of that, the last commits may be later than what the reader sees.
+  pin_frame_ = before ? before->max_frame : kEverything;
+  pin_salt1_ = before ? before->salt1 : 0;
   pin_backfilled_ = backfilled;
   return outcome;
 }

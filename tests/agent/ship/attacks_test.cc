@@ -190,6 +190,48 @@ TEST(AttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
 
+// Commits right after an engine's reader got its snapshot, before what is new is captured.
+std::atomic<Connection*> commits_in_between{nullptr};
+std::atomic<bool> committed_in_between{false};
+
+int CommitAfterSnapshot(unsigned, void*, void* statement, void*) {
+  const char* sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+  if (sql != nullptr && std::string_view(sql) == "PRAGMA user_version") {
+    if (Connection* c = commits_in_between.exchange(nullptr)) {
+      EXPECT_OK(c->Exec("insert into t(a) values(2)"));
+      committed_in_between = true;
+      committed_in_between.notify_all();
+    }
+  }
+  return 0;
+}
+
+int WatchStatements(sqlite3* db, char**, const sqlite3_api_routines*) {
+  return sqlite3_trace_v2(db, SQLITE_TRACE_PROFILE, CommitAfterSnapshot, nullptr);
+}
+
+// Such a commit is captured, but the pin does not see it: it is still behind, and a FULL checkpoint
+// waits for it.
+TEST(AttacksTest, CommitBetweenSnapshotAndCaptureLeavesThePinBehind) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  auto watch = reinterpret_cast<void (*)()>(WatchStatements);
+  ASSERT_EQ(sqlite3_auto_extension(watch), SQLITE_OK);
+  db.Start();
+  sqlite3_cancel_auto_extension(watch);
+  auto other = Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 10'000);
+  ASSERT_OK(other);
+  for (int i = 0; i < 3; ++i) {
+    committed_in_between = false;
+    commits_in_between = &*other;
+    db.Exec("insert into t(a) values(1)");
+    committed_in_between.wait(false);
+    EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);
+  }
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
 TEST(AttacksTest, OtherProcessesLastClose) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, a int, b blob)");
