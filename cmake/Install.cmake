@@ -12,7 +12,9 @@ foreach(folder restore agent/daemon server)
     get_target_property(type ${target} TYPE)
     get_target_property(output_name ${target} OUTPUT_NAME)
     if(type STREQUAL EXECUTABLE AND "${target} ${output_name}" MATCHES "sqlite-s3-")
-      install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+      string(REPLACE sqlite-s3- "" component ${target})  # agent, restore, server
+      install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        COMPONENT ${component})
     endif()
   endforeach()
 endforeach()
@@ -44,6 +46,16 @@ file(RELATIVE_PATH SQLITE_S3_PC_PREFIX
 configure_file(cmake/sqlite_s3_hook.pc.in ${PROJECT_BINARY_DIR}/sqlite_s3_hook.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/sqlite_s3_hook.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# Units name the programs and the configuration where they come to lie, which is known when they are
+# installed: under /usr the configuration is /etc, elsewhere it stays below the prefix.
+install(CODE "
+  set(SOURCE_DIR \"${PROJECT_SOURCE_DIR}\")
+  set(WORK_DIR \"${PROJECT_BINARY_DIR}/install-service\")
+  set(INSTALL_BINDIR \"${CMAKE_INSTALL_BINDIR}\")
+  set(INSTALL_DOCDIR \"${CMAKE_INSTALL_DOCDIR}\")
+  include(\"${PROJECT_SOURCE_DIR}/cmake/InstallService.cmake\")"
+  COMPONENT agent)
 
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs FILES_MATCHING PATTERN "*.md")
