@@ -11,6 +11,7 @@
 //
 // Thread-safety: none; the engine's capture mutex guards every call. Any thread may make them.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,6 +30,8 @@
 #include "common/sqlite/wal_index.h"
 
 namespace sqlite_s3 {
+
+class BoundedWriteLock;
 
 struct CapturedPage {
   PageNumber number = 0;
@@ -147,11 +150,15 @@ class WalCapture {
            pin_backfilled_ != index_.BackfilledFrames();
   }
   // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
-  Result<CheckpointOutcome> MakeRoom(CaptureSink& sink);
-  // The same while the write lock is held, so that a busy writer cannot stay ahead. kUnavailable
-  // when the lock could not be had within `busy_timeout_ms`; *held_us gets how long it was held.
+  Result<CheckpointOutcome> MakeRoom(CaptureSink& sink) { return MakeRoom(sink, nullptr); }
+  // The same while the write lock is held, so that a busy writer cannot stay ahead; for `bound` at
+  // most: then the lock is let go, and what was not done (`complete` says so) is left for the next
+  // try. kUnavailable when the lock could not be had within `busy_timeout_ms`; *held_us gets how
+  // long it was held.
   Result<CheckpointOutcome> MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms,
-                                                   const Clock& clock, int64_t* held_us);
+                                                   const Clock& clock,
+                                                   std::chrono::microseconds bound,
+                                                   int64_t* held_us);
 
   // Page as captured: its last captured frame in this WAL, else the file's. 1 <= page <=
   // page_count, or of an earlier size while MustHoldPin keeps it.
@@ -201,6 +208,7 @@ class WalCapture {
   Status OpenConnections();
   Status CheckDatabase();
   Status ReadExistingWal(const std::optional<WalPosition>& resume);
+  Result<CheckpointOutcome> MakeRoom(CaptureSink& sink, BoundedWriteLock* lock);
   Status BeginRead(int which);
   void EndRead(int which);
   Result<WalIndexHeader> ReadIndex();

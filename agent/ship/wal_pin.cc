@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <limits>
 
+#include "agent/ship/bounded_write_lock.h"
 #include "agent/ship/wal_capture.h"
 
 namespace sqlite_s3 {
 namespace {
 
 constexpr uint32_t kEverything = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t kStepFrames = 64;  // a fraction of a millisecond
 
 }  // namespace
 
@@ -59,11 +61,17 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   return outcome;
 }
 
-Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink) {
+Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLock* lock) {
   CheckpointOutcome result;
   ASSIGN_OR_RETURN(CaptureOutcome moved, MovePin(sink));
   if (moved != CaptureOutcome::kCaughtUp) {
     return result;
+  }
+  if (lock != nullptr) {
+    if (!lock->StillHeld()) {
+      return result;  // what the checkpoint can do without the lock was done before
+    }
+    lock->LetGoInTime();
   }
   // On slots 1-4 the pin keeps the WAL from being reset between the steps of this checkpoint; on
   // slot 0 it blocks the backfill: either way the WAL-reset bug has no room (docs/adr/0003).
@@ -85,18 +93,28 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink) {
 }
 
 Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms,
-                                                             const Clock& clock, int64_t* held_us) {
+                                                             const Clock& clock,
+                                                             std::chrono::microseconds bound,
+                                                             int64_t* held_us) {
   if (!lock_connection_) {
     ASSIGN_OR_RETURN(lock_connection_,
                      Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs,
                                       busy_timeout_ms));
     RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
   }
-  RETURN_IF_ERROR(lock_connection_.Exec("BEGIN IMMEDIATE"));
-  const int64_t since = clock.MonotonicMicros();
-  auto result = MakeRoom(sink);
-  (void)lock_connection_.Exec("ROLLBACK");  // nothing was written
-  *held_us = std::max<int64_t>(clock.MonotonicMicros() - since, 1);
+  BoundedWriteLock lock(lock_connection_, clock, bound);
+  RETURN_IF_ERROR(lock.Take());
+  Result<CaptureOutcome> captured = CaptureOutcome::kMore;
+  while (captured.ok() && *captured == CaptureOutcome::kMore && lock.StillHeld()) {
+    captured = Capture(sink, kStepFrames);
+  }
+  Result<CheckpointOutcome> result = CheckpointOutcome();
+  if (!captured.ok()) {
+    result = captured.status();
+  } else if (lock.StillHeld()) {
+    result = MakeRoom(sink, &lock);
+  }
+  *held_us = lock.LetGo();
   return result;
 }
 

@@ -30,7 +30,8 @@ struct ShipOptions {
   std::chrono::milliseconds close_timeout{5'000};  // close_timeout=5s; bound of the flush at close
   uint32_t checkpoint_pages = 0;  // checkpoint=1000; 0 = the connection's own setting
   bool write_lock = true;  // write_lock=auto|never; hold writers off when they outrun checkpoints
-  uint64_t segment_bytes = 4 << 20;          // segment_size=4MiB; cut at this size
+  std::chrono::milliseconds write_lock_hold{50};  // write_lock_hold=50ms; longest time of one
+  uint64_t segment_bytes = 4 << 20;               // segment_size=4MiB; cut at this size
   uint64_t memory_bytes = 24 << 20;          // memory=24MiB; captured pages waiting for encoding
   uint64_t spool_bytes = uint64_t{1} << 30;  // spool=1GiB; encoded segments waiting for the store
   WhenFull when_full = WhenFull::kGrowWal;   // when_full=grow-wal|resync|block

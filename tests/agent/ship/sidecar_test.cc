@@ -7,6 +7,8 @@
 
 #include <chrono>
 
+#include "agent/ship/bounded_write_lock.h"
+#include "agent/ship/wal_capture.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 
@@ -107,6 +109,72 @@ TEST(SidecarTest, WriteLockNeverLeavesWritersAlone) {
     }
     EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
   }
+}
+
+// Takes a millisecond for each commit.
+class SlowSink : public CaptureSink {
+ public:
+  explicit SlowSink(FakeClock& clock) : clock_(clock) {}
+  void OnCapturedCommit(CapturedCommit) override { clock_.Advance(std::chrono::milliseconds(1)); }
+  int64_t CommitTime(uint32_t, bool* upper_bound) override {
+    *upper_bound = true;
+    return 0;
+  }
+  bool WantsBases() override { return false; }
+  bool WantsPrevious(PageNumber) override { return false; }
+  void SetAside(PageNumber, PagePtr) override {}
+  bool MustHoldPin() override { return false; }
+  void OnShrink(uint32_t, uint32_t) override {}
+  bool HasRoom() override { return true; }
+
+ private:
+  FakeClock& clock_;
+};
+
+TEST(SidecarTest, WriteLockIsLetGoBetweenStepsWhenItsBoundIsReached) {
+  ShippedDatabase db;
+  db.Exec("create table t(a); pragma wal_autocheckpoint=0");
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = db.path();
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, WalCapture::Open(config, std::nullopt));
+  constexpr int kCommits = 400;
+  for (int i = 0; i < kCommits; ++i) {
+    db.Exec("insert into t values(1)");
+  }
+  FakeClock clock;
+  SlowSink sink(clock);
+  const auto bound = std::chrono::milliseconds(10);
+  int64_t held_us = 0;
+  int tries = 0;
+  CheckpointOutcome room;
+  for (; !room.complete && tries < kCommits; ++tries) {
+    const int64_t before = clock.MonotonicMicros();
+    ASSERT_OK_AND_ASSIGN(room, capture->MakeRoomUnderWriteLock(sink, 1000, clock, bound, &held_us));
+    const int64_t took = clock.MonotonicMicros() - before;
+    EXPECT_LT(took, kCommits * 1000 / 3) << "one step of the work, not all of it";
+    EXPECT_GT(held_us, 0);
+    EXPECT_EQ(room.ran, room.complete) << "a checkpoint only when there was time for it";
+    db.Exec("insert into t values(2)");  // nobody is held off any more
+  }
+  EXPECT_TRUE(room.complete);
+  EXPECT_GT(tries, 3);
+}
+
+TEST(SidecarTest, WriteLockIsLetGoInTheMiddleOfAStepThatCannotBeDivided) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  ASSERT_OK_AND_ASSIGN(Connection holder,
+                       Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 0));
+  BoundedWriteLock lock(holder, Clock::Real(), std::chrono::milliseconds(1));
+  ASSERT_OK(lock.Take());
+  ASSERT_OK_AND_ASSIGN(Connection other,
+                       Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 60'000));
+  lock.LetGoInTime();
+  EXPECT_OK(other.Exec("insert into t values(1)"));  // while nobody touches `lock`
+  EXPECT_FALSE(lock.StillHeld());
+  EXPECT_GE(lock.LetGo(), 1000);
 }
 
 }  // namespace
