@@ -59,7 +59,11 @@ int ShippedDatabase::Hook(void* self, sqlite3*, const char* schema, int frames) 
 }
 
 Connection ShippedDatabase::OpenAnother() {
-  auto opened = Connection::Open(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  // Long: SQLite's busy handler is not fair, and on a machine without a free core four writers
+  // alone can keep a fifth waiting for ten seconds (seen without an engine, too).
+  constexpr int kBusyTimeoutMs = 60'000;
+  auto opened =
+      Connection::Open(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", kBusyTimeoutMs);
   Must(opened.status(), "open");
   Connection c = std::move(opened).value();
   if (engine_) {
