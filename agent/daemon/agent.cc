@@ -145,6 +145,9 @@ void Agent::Run() {
         return;
       }
     }
+    if (on_all_attended_ && AllAttended()) {
+      std::exchange(on_all_attended_, nullptr)();
+    }
     const int64_t now = Now();
     const bool pause = now < read_events_at;
     if (pause) {
@@ -252,6 +255,7 @@ void Agent::Attend(const std::string& path, Entry& entry) {
     std::lock_guard lock(mutex_);
     Entry& attended = entries_.at(path);  // Remove waits for us
     attended.attending = false;
+    attended.attended = true;
     attended.due_us = Now() + (attended.again ? kSoonMicros : next.count() * 1000);
     attended_.notify_all();
     Wake();
@@ -273,6 +277,12 @@ int64_t Agent::AttendDue() {
     }
   }
   return next;
+}
+
+bool Agent::AllAttended() const {
+  std::lock_guard lock(mutex_);
+  return std::all_of(entries_.begin(), entries_.end(),
+                     [](const auto& at) { return at.second.attended; });
 }
 
 Status Agent::StopAll(bool look_once_more) {

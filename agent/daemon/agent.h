@@ -39,6 +39,8 @@ class Agent {
   // --- the loop's thread
   // `ready` is called when `fd` can be read. Before Run; for ever.
   void AddSource(int fd, std::function<void()> ready);
+  // Called once by Run, when every database that was there has been attended once. Before Run.
+  void OnAllAttended(std::function<void()> call) { on_all_attended_ = std::move(call); }
   void Run();
   // Flushes and ends everything, all at once, each within its close_timeout. `look_once_more`: also
   // databases that have no engine yet, if they can have one now. The first failure.
@@ -49,6 +51,7 @@ class Agent {
     std::shared_ptr<DatabaseTask> task;
     int64_t due_us = 0;  // monotonic
     bool attending = false;
+    bool attended = false;  // at least once
     bool again = false;
     bool removing = false;
     std::string file, real_file;  // names that its events come under
@@ -62,12 +65,14 @@ class Agent {
   void ForgetNames(const Entry& entry);
   void Attend(const std::string& path, Entry& entry);
   int64_t AttendDue();  // returns when the next is due
+  bool AllAttended() const;
 
   Logger& log_;
   DirectoryWatcher watcher_;
   Fd wake_;
   FileClaims claims_;
   std::vector<std::pair<int, std::function<void()>>> sources_;
+  std::function<void()> on_all_attended_;
 
   mutable std::mutex mutex_;
   std::condition_variable attended_;

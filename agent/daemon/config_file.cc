@@ -14,6 +14,7 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint64_t kMaxFileBytes = 16 << 20;
+constexpr int kMostPrice = 1'000'000;
 
 Status ErrorAt(const std::string& name, const toml::node& node, std::string_view what) {
   return InvalidArgumentError(fmt::format("{}:{}: {}", name, node.source().begin.line, what));
@@ -121,16 +122,46 @@ Result<DatabaseSpec> SpecOf(const std::string& name, const toml::table& table,
   return spec;
 }
 
+struct TextKey {
+  std::string_view key;
+  std::string AgentConfig::*field;
+};
+// Keys of the agent itself.
+constexpr TextKey kTexts[] = {
+    {"control", &AgentConfig::control},
+    {"log_format", &AgentConfig::log_format},
+    {"log_level", &AgentConfig::log_level},
+    {"heartbeat_url", &AgentConfig::heartbeat_url},
+    {"heartbeat_interval", &AgentConfig::heartbeat_interval},
+};
+
+struct PriceKey {
+  std::string_view key;
+  double Prices::*field;
+};
+constexpr PriceKey kPrices[] = {
+    {"price_put_per_1000", &Prices::put_per_1000},
+    {"price_get_per_1000", &Prices::get_per_1000},
+    {"price_gb_month", &Prices::gb_month},
+};
+
 Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name) {
   AgentConfig config;
   const toml::table* defaults = root["defaults"].as_table();
   for (const auto& [key_node, node] : root) {
     const std::string key(key_node.str());
-    if (key == "control" || key == "log_format" || key == "log_level") {
-      std::string& field = key == "control"      ? config.control
-                           : key == "log_format" ? config.log_format
-                                                 : config.log_level;
-      ASSIGN_OR_RETURN(field, TextOf(name, key, node));
+    const auto field = std::find_if(std::begin(kTexts), std::end(kTexts),
+                                    [&](const TextKey& text) { return text.key == key; });
+    if (field != std::end(kTexts)) {
+      ASSIGN_OR_RETURN(config.*field->field, TextOf(name, key, node));
+    } else if (const auto price = std::find_if(std::begin(kPrices), std::end(kPrices),
+                                               [&](const PriceKey& p) { return p.key == key; });
+               price != std::end(kPrices)) {
+      const auto value = node.value<double>();
+      if (!value || !(*value >= 0 && *value <= kMostPrice)) {
+        return ErrorAt(name, node, fmt::format("'{}' must be a number, 0 to {}", key, kMostPrice));
+      }
+      config.prices.*price->field = *value;
     } else if (key == "defaults" && defaults != nullptr) {
       RETURN_IF_ERROR(OptionsOf(name, *defaults, nullptr, true).status());
     } else if (key == "database" && node.is_array_of_tables()) {
@@ -143,9 +174,16 @@ Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name)
         config.databases.push_back(std::move(spec));
       }
     } else {
-      return ErrorAt(name, node,
-                     "unknown key " + Quoted(key) +
-                         ", hint: control, log_format, log_level, [defaults], [[database]]");
+      std::string known;
+      for (const TextKey& text : kTexts) {
+        known += fmt::format("{}, ", text.key);
+      }
+      for (const PriceKey& text : kPrices) {
+        known += fmt::format("{}, ", text.key);
+      }
+      return ErrorAt(
+          name, node,
+          fmt::format("unknown key {}, hint: {}[defaults], [[database]]", Quoted(key), known));
     }
   }
   return config;

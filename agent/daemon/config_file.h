@@ -12,7 +12,9 @@ namespace sqlite_s3 {
 
 struct AgentConfig {
   std::string control, log_format, log_level;  // empty: not given
-  std::vector<DatabaseSpec> databases;         // in the file's order
+  std::string heartbeat_url, heartbeat_interval;
+  Prices prices;
+  std::vector<DatabaseSpec> databases;  // in the file's order
 };
 
 // `name` is for messages. ${NAME} in a string is that environment variable; one that is not set is

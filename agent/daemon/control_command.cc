@@ -6,6 +6,7 @@
 
 #include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
+#include "common/base/exit_codes.h"
 #include "common/config/url.h"
 
 namespace sqlite_s3 {
@@ -22,14 +23,16 @@ std::string Field(const Json& json, const char* name) {
 }
 
 void PrintTable(const Json& databases) {
-  fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12}  {}\n", "STATE", "TXID",
-             "SHIPPED", "LAG ms", "WAL bytes", "SPOOL bytes", "REQ/hour", "BYTES/hour", "DATABASE");
+  fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12} {:>8}  {}\n", "STATE", "TXID",
+             "SHIPPED", "LAG ms", "WAL bytes", "SPOOL bytes", "REQ/hour", "BYTES/hour", "$/month",
+             "DATABASE");
   for (const Json& d : databases) {
     const bool alarm = d.value("alarm", false);
-    fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12}  {}\n",
+    fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12} {:>8}  {}\n",
                Field(d, "state") + (alarm ? "!" : ""), Field(d, "txid"), Field(d, "shipped_txid"),
                Field(d, "lag_ms"), Field(d, "wal_file_bytes"), Field(d, "spool_bytes"),
-               Field(d, "requests_this_hour"), Field(d, "bytes_this_hour"), Field(d, "database"));
+               Field(d, "requests_this_hour"), Field(d, "bytes_this_hour"),
+               fmt::format("{:.2f}", d.value("cost_per_month", 0.0)), Field(d, "database"));
     for (const char* why : {"waiting_for", "last_error"}) {
       if (const std::string text = Field(d, why); !text.empty()) {
         fmt::print("            {}\n", text);
@@ -46,10 +49,9 @@ int RunControl(const ControlCommand& command) {
         InvalidArgumentError("which agent? hint: --control PATH, or SQLITE_S3_AGENT_CONTROL=PATH"),
         command.json);
   }
-  nlohmann::json request = {{"command", command.command},
-                            {"timeout_ms", command.timeout_s * 1000},
-                            {"name", command.name},
-                            {"replica", command.replica},
+  nlohmann::json request = {{"command", command.command}, {"timeout_ms", command.timeout_s * 1000},
+                            {"all", command.all},         {"no_wait", command.no_wait},
+                            {"name", command.name},       {"replica", command.replica},
                             {"options", command.options}};
   if (!command.database.empty()) {
     auto path = MakeAbsolutePath(command.database);
@@ -72,14 +74,28 @@ int RunControl(const ControlCommand& command) {
     return error.value("exit_code", 70);
   }
   const Json& done = (*answer)["ok"];
+  int exit_code = done.value("exit_code", 0);
+  if (command.check && !done.value("ok", false)) {
+    exit_code = ExitCodeFor(StatusCode::kUnavailable);
+  }
   if (command.json) {
     std::puts(done.dump().c_str());
   } else if (command.command == "status") {
+    // A monitor shows the first line.
+    fmt::print("{}\n", Field(done, "summary"));
     PrintTable(done["databases"]);
+  } else if (done.contains("databases")) {
+    for (const Json& one : done["databases"]) {
+      if (one.contains("error")) {
+        std::fputs(("sqlite-s3-agent: " + Field(one["error"], "message") + "\n").c_str(), stderr);
+      } else {
+        fmt::print("{}: TXID {}\n", Field(one, "database"), Field(one, "txid"));
+      }
+    }
   } else if (done.contains("txid")) {
     fmt::print("TXID {}\n", Field(done, "txid"));
   }
-  return 0;
+  return exit_code;
 }
 
 }  // namespace sqlite_s3

@@ -12,6 +12,9 @@ struct ControlCommand {
   std::string database, replica, options, name;
   int64_t timeout_s = 60;
   bool json = false;
+  bool check = false;    // status: the exit code says whether all is well
+  bool all = false;      // sync: every database
+  bool no_wait = false;  // sync: ask for it only
 };
 
 // Prints the answer; returns the exit code.

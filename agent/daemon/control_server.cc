@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "agent/daemon/health.h"
 #include "common/base/exit_codes.h"
 #include "common/os/errno_status.h"
 
@@ -21,6 +22,7 @@ using std::chrono::milliseconds;
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kControlThreads = 8;
+constexpr size_t kSyncThreads = 32;
 constexpr size_t kMostRequestBytes = 64 << 10;
 constexpr size_t kMostAnswerBytes = 256 << 20;
 constexpr time_t kRequestSeconds = 5;
@@ -118,7 +120,8 @@ Result<std::shared_ptr<DatabaseTask>> Named(Agent& agent, const nlohmann::json& 
   if (path.empty()) {
     const auto all = agent.All();
     if (all.size() != 1) {
-      return InvalidArgumentError("which database? the agent has " + std::to_string(all.size()));
+      return InvalidArgumentError("which database? the agent has " + std::to_string(all.size()) +
+                                  ", hint: name one, or sync --all");
     }
     return all.front();
   }
@@ -139,20 +142,80 @@ Result<std::shared_ptr<Engine>> EngineOf(const DatabaseTask& task) {
   return engine;
 }
 
-Result<Json> Do(Agent& agent, const nlohmann::json& request) {
+bool Flag(const nlohmann::json& request, const char* name) {
+  const auto at = request.find(name);
+  return at != request.end() && at->is_boolean() && at->get<bool>();
+}
+
+Result<Json> StatusOf(Agent& agent, const Prices& prices, const std::string& only) {
+  Json databases = Json::array();
+  std::vector<DatabaseStatus> statuses;
+  for (const auto& task : agent.All()) {
+    if (only.empty() || only == task->spec().path) {
+      statuses.push_back(task->GetStatus(false));
+      databases.push_back(Json::parse(FormatDatabaseStatusJson(statuses.back(), prices)));
+    }
+  }
+  if (!only.empty() && databases.empty()) {
+    return NotFoundError("database '" + only + "' is not shipped by this agent");
+  }
+  const Health health = HealthOf(statuses);
+  return Json{
+      {"ok", health.ok()}, {"summary", FormatHealth(health)}, {"databases", std::move(databases)}};
+}
+
+// With `wait`: when it returns, the store has every commit made before. Else it is only asked for.
+Result<Json> SyncOne(const DatabaseTask& task, milliseconds timeout, bool wait) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine, EngineOf(task));
+  Txid txid;
+  const Status synced = engine->Sync(wait ? timeout : milliseconds(0), &txid);
+  if (!wait && synced.code() == StatusCode::kDeadlineExceeded) {
+    txid = engine->GetStatus(true).txid;
+  } else {
+    RETURN_IF_ERROR(synced);
+  }
+  return Json{{"database", task.spec().path}, {"txid", FormatTxid(txid)}};
+}
+
+// All at once: the timeout is one for all. The first failure is the answer's exit code; the others
+// are there, too.
+Json SyncAll(Agent& agent, milliseconds timeout, bool wait) {
+  const auto tasks = agent.All();
+  std::vector<Json> answers(tasks.size());
+  {
+    TaskPool pool(kSyncThreads);
+    const auto since = std::chrono::steady_clock::now();
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      pool.Post([&, i] {
+        const auto gone =
+            std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - since);
+        auto done = SyncOne(*tasks[i], std::max(timeout - gone, milliseconds(0)), wait);
+        if (done.ok()) {
+          answers[i] = std::move(done).value();
+        } else {
+          answers[i] = ErrorJson(done.status());
+          answers[i]["database"] = tasks[i]->spec().path;
+        }
+      });
+    }
+  }
+  Json all{{"databases", answers}};
+  for (const Json& answer : answers) {
+    if (answer.contains("error")) {
+      all["exit_code"] = answer["error"]["exit_code"];
+      break;
+    }
+  }
+  return all;
+}
+
+Result<Json> Do(Agent& agent, const Prices& prices, const nlohmann::json& request) {
   const std::string command = Text(request, "command");
   if (command == "status") {
-    Json databases = Json::array();
-    const std::string only = Text(request, "database");
-    for (const auto& task : agent.All()) {
-      if (only.empty() || only == task->spec().path) {
-        databases.push_back(Json::parse(FormatDatabaseStatusJson(task->GetStatus(false))));
-      }
-    }
-    if (!only.empty() && databases.empty()) {
-      return NotFoundError("database '" + only + "' is not shipped by this agent");
-    }
-    return Json{{"databases", std::move(databases)}};
+    return StatusOf(agent, prices, Text(request, "database"));
+  }
+  if (command == "sync" && Flag(request, "all")) {
+    return SyncAll(agent, Timeout(request), !Flag(request, "no_wait"));
   }
   if (command == "add") {
     DatabaseSpec spec;
@@ -177,14 +240,15 @@ Result<Json> Do(Agent& agent, const nlohmann::json& request) {
     agent.AttendSoon(path);
     return Json{{"database", path}};
   }
-  if (command != "sync" && command != "image" && command != "mark") {
+  if (command == "sync") {
+    return SyncOne(*task, Timeout(request), !Flag(request, "no_wait"));
+  }
+  if (command != "image" && command != "mark") {
     return InvalidArgumentError("unknown command '" + command + "'");
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine, EngineOf(*task));
   Txid txid;
-  if (command == "sync") {
-    RETURN_IF_ERROR(engine->Sync(Timeout(request), &txid));
-  } else if (command == "image") {
+  if (command == "image") {
     ASSIGN_OR_RETURN(txid, engine->MakeImage(Timeout(request)));
   } else {
     ASSIGN_OR_RETURN(txid, engine->Mark(Text(request, "name"), Timeout(request)));
@@ -194,13 +258,13 @@ Result<Json> Do(Agent& agent, const nlohmann::json& request) {
 
 }  // namespace
 
-Json Answer(Agent& agent, const nlohmann::json& request) {
-  auto done = Do(agent, request);
+Json Answer(Agent& agent, const Prices& prices, const nlohmann::json& request) {
+  auto done = Do(agent, prices, request);
   return done.ok() ? Json{{"ok", std::move(done).value()}} : ErrorJson(done.status());
 }
 
-Result<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& path,
-                                                             Agent& agent) {
+Result<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& path, Agent& agent,
+                                                             const Prices& prices) {
   ASSIGN_OR_RETURN(const sockaddr_un address, AddressOfSocket(path));
   struct stat st {};
   if (lstat(path.c_str(), &st) == 0) {
@@ -229,11 +293,15 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& 
   if (listen(fd.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, "listen on", path);
   }
-  return std::unique_ptr<ControlServer>(new ControlServer(path, std::move(fd), agent));
+  return std::unique_ptr<ControlServer>(new ControlServer(path, std::move(fd), agent, prices));
 }
 
-ControlServer::ControlServer(std::string path, Fd fd, Agent& agent)
-    : path_(std::move(path)), fd_(std::move(fd)), agent_(agent), pool_(kControlThreads) {}
+ControlServer::ControlServer(std::string path, Fd fd, Agent& agent, const Prices& prices)
+    : path_(std::move(path)),
+      fd_(std::move(fd)),
+      agent_(agent),
+      prices_(prices),
+      pool_(kControlThreads) {}
 
 ControlServer::~ControlServer() {
   unlink(path_.c_str());
@@ -267,7 +335,7 @@ void ControlServer::Serve(Fd connection) {
   }
   const nlohmann::json request = nlohmann::json::parse(*line, nullptr, false);
   SendLine(connection, request.is_object()
-                           ? Answer(agent_, request)
+                           ? Answer(agent_, prices_, request)
                            : ErrorJson(InvalidArgumentError("a request is a JSON object")));
 }
 

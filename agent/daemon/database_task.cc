@@ -1,11 +1,15 @@
 #include "agent/daemon/database_task.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/base/time.h"
+#include "common/config/units.h"
 #include "common/replica/store_address.h"
 #include "common/store/open_store.h"
 
@@ -43,7 +47,11 @@ Status CheckSidecarOptions(const ShipOptions& options) {
 }
 
 DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log)
-    : spec_(std::move(spec)), claims_(claims), log_(log) {}
+    : spec_(std::move(spec)),
+      claims_(claims),
+      log_(log),
+      hour_(Clock::Real().WallMicros() / kHourMicros),
+      position_(spec_.replica.ship.alarm_after) {}
 
 DatabaseTask::~DatabaseTask() { (void)Stop(milliseconds(0)); }
 
@@ -109,7 +117,7 @@ Status DatabaseTask::Start(bool watched) {
     claims_.Release(file.id, spec_.path);
     return store.status();
   }
-  config.store = std::move(store).value();
+  config.store = std::make_shared<MeteredStore>(std::move(store).value(), meter_);
   auto engine = Engine::Start(config);
   if (!engine.ok()) {
     claims_.Release(file.id, spec_.path);
@@ -132,8 +140,6 @@ void DatabaseTask::LookAfter(milliseconds* next) {
     return;
   }
   const EngineStatus status = engine()->GetStatus(false);
-  NoteHour(status);
-  NoteAlarm(status);
   if (status.state == EngineState::kFailed || status.state == EngineState::kStopped) {
     (void)StopEngine(milliseconds(0));
     std::lock_guard lock(mutex_);
@@ -149,15 +155,9 @@ Status DatabaseTask::StopEngine(milliseconds timeout) {
     return Status::Ok();
   }
   const Status stopped = engine->Stop(timeout);
-  const EngineStatus last = engine->GetStatus(false);
-  NoteHour(last);
   {
     std::lock_guard lock(mutex_);
     engine_ = nullptr;  // only now: "paused" means that the database is closed
-    past_requests_ += last.requests - std::min(last.requests, hour_requests_);
-    past_bytes_ += last.bytes_shipped - std::min(last.bytes_shipped, hour_bytes_);
-    hour_requests_ = hour_bytes_ = 0;
-    alarm_since_us_ = 0;
   }
   if (file_) {
     claims_.Release(file_->id, spec_.path);
@@ -214,37 +214,57 @@ void DatabaseTask::SetWaiting(const Status& why) {
   }
 }
 
-void DatabaseTask::NoteHour(const EngineStatus& status) {
-  const int64_t hour = Clock::Real().WallMicros() / kHourMicros;
-  std::lock_guard lock(mutex_);
-  if (std::exchange(hour_, hour) != hour) {
-    hour_requests_ = status.requests;
-    hour_bytes_ = status.bytes_shipped;
-    past_requests_ = past_bytes_ = 0;
-  }
-}
-
-// There is something to ship, and what the store has stays the same.
-void DatabaseTask::NoteAlarm(const EngineStatus& status) {
-  const int64_t now = Clock::Real().MonotonicMicros();
+DatabaseStatus DatabaseTask::Review() {
+  NoteHour();
+  DatabaseStatus status = GetStatus(false);
+  const bool alarm = NoteAlarm(status);
   bool changed = false;
   {
     std::lock_guard lock(mutex_);
-    const bool behind = status.lag_commits > 0 || status.state == EngineState::kFenced ||
-                        status.state == EngineState::kStarting;
-    if (!behind || status.shipped_txid != alarm_txid_ || alarm_since_us_ == 0) {
-      alarm_since_us_ = behind ? now : 0;
-      alarm_txid_ = status.shipped_txid;
-    }
-    const bool alarm =
-        alarm_since_us_ != 0 && now - alarm_since_us_ >= spec_.alarm_after.count() * 1000;
     changed = std::exchange(alarm_, alarm) != alarm;
   }
-  if (changed) {
-    const bool on = alarm_;
-    log_.Write(on ? LogLevel::kError : LogLevel::kInfo, spec_.path,
-               on ? "alarm: it has changes, but its position does not move" : "the alarm is over");
+  status.alarm = alarm;
+  if (changed && alarm) {
+    const std::string& why = status.has_engine ? status.engine.last_error : status.waiting_for;
+    log_.Write(
+        LogLevel::kError, spec_.path,
+        fmt::format("alarm: nothing has reached the replica for {} though it should{}{}",
+                    FormatDuration(spec_.replica.ship.alarm_after), why.empty() ? "" : ": ", why));
+  } else if (changed) {
+    log_.Write(LogLevel::kInfo, spec_.path, "the alarm is over");
   }
+  return status;
+}
+
+void DatabaseTask::NoteHour() {
+  const int64_t hour = Clock::Real().WallMicros() / kHourMicros;
+  const StoreTraffic traffic = meter_->Read();
+  std::lock_guard lock(mutex_);
+  if (std::exchange(hour_, hour) != hour) {
+    hour_requests_ = traffic.Requests();
+    hour_bytes_ = traffic.bytes_sent;
+  }
+}
+
+bool DatabaseTask::NoteAlarm(const DatabaseStatus& status) {
+  const EngineStatus& engine = status.engine;
+  PositionAlarm::Inputs inputs;
+  if (status.has_engine) {
+    const bool starts = engine.state == EngineState::kStarting;
+    inputs.behind = starts || engine.lag_commits > 0 || engine.state == EngineState::kFenced ||
+                    engine.state == EngineState::kFailed;
+    inputs.shipped_txid = engine.shipped_txid;
+    // Before the first image is complete nothing counts as shipped, however much goes out.
+    if (starts || (engine.image_running && !engine.image_txid)) {
+      inputs.progress = engine.looks + engine.bytes_shipped;
+    }
+    inputs.engine = this->engine().get();
+  } else {
+    // A database that is not there has nothing to ship.
+    const StatusCode why = waiting().code();
+    inputs.behind = !status.paused && why != StatusCode::kOk && why != StatusCode::kNotFound;
+  }
+  return position_.Update(inputs, Clock::Real().MonotonicMicros());
 }
 
 DatabaseStatus DatabaseTask::GetStatus(bool force) const {
@@ -262,10 +282,10 @@ DatabaseStatus DatabaseTask::GetStatus(bool force) const {
   }
   status.paused = paused_;
   status.alarm = alarm_;
-  status.requests_this_hour =
-      past_requests_ + status.engine.requests - std::min(hour_requests_, status.engine.requests);
-  status.bytes_this_hour = past_bytes_ + status.engine.bytes_shipped -
-                           std::min(hour_bytes_, status.engine.bytes_shipped);
+  status.traffic = meter_->Read();
+  status.observed_us = Clock::Real().MonotonicMicros() - since_us_;
+  status.requests_this_hour = status.traffic.Requests() - hour_requests_;
+  status.bytes_this_hour = status.traffic.bytes_sent - hour_bytes_;
   struct stat st {};
   if (stat((spec_.path + "-wal").c_str(), &st) == 0) {
     status.wal_file_bytes = static_cast<uint64_t>(st.st_size);
@@ -273,16 +293,35 @@ DatabaseStatus DatabaseTask::GetStatus(bool force) const {
   return status;
 }
 
-std::string FormatDatabaseStatusJson(const DatabaseStatus& status) {
-  auto json = nlohmann::ordered_json::parse(FormatStatusJson(status.engine));
-  if (!status.has_engine) {
-    json["state"] = status.paused ? "paused" : "waiting";
+const char* DatabaseStateName(const DatabaseStatus& status) {
+  if (status.has_engine) {
+    return EngineStateName(status.engine.state);
   }
+  return status.paused ? "paused" : "waiting";
+}
+
+std::string FormatDatabaseStatusJson(const DatabaseStatus& status, const Prices& prices) {
+  auto json = nlohmann::ordered_json::parse(FormatStatusJson(status.engine));
+  json["state"] = DatabaseStateName(status);
   json["waiting_for"] = status.waiting_for;
   json["alarm"] = status.alarm;
   json["wal_file_bytes"] = status.wal_file_bytes;
   json["requests_this_hour"] = status.requests_this_hour;
   json["bytes_this_hour"] = status.bytes_this_hour;
+  const StoreTraffic& traffic = status.traffic;
+  for (size_t i = 0; i < kStoreOperations; ++i) {
+    json["requests_by_operation"][StoreOperationName(static_cast<StoreOperation>(i))] =
+        traffic.requests[i];
+  }
+  json["errors"] = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < kStatusCodes; ++i) {
+    if (traffic.errors[i] > 0) {
+      json["errors"][StatusCodeName(static_cast<StatusCode>(i))] = traffic.errors[i];
+    }
+  }
+  json["last_success"] = traffic.last_success_us == 0 ? "" : FormatTimeUtc(traffic.last_success_us);
+  json["cost_per_month"] =
+      std::round(EstimateMonthlyCost(traffic, status.observed_us, prices) * 1e4) / 1e4;
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -13,8 +13,11 @@
 #include <optional>
 #include <string>
 
+#include "agent/daemon/cost.h"
 #include "agent/daemon/database_file.h"
 #include "agent/daemon/log.h"
+#include "agent/daemon/metered_store.h"
+#include "agent/daemon/position_alarm.h"
 #include "agent/ship/engine.h"
 #include "common/config/options.h"
 
@@ -24,11 +27,9 @@ struct DatabaseSpec {
   std::string path;         // absolute, as configured
   std::string replica_url;  // as configured; never with credentials
   ReplicaConfig replica;
-  std::chrono::milliseconds alarm_after{60'000};
   bool operator==(const DatabaseSpec& other) const {
     return path == other.path && replica_url == other.replica_url &&
-           replica.location == other.replica.location && replica.ship == other.replica.ship &&
-           alarm_after == other.alarm_after;
+           replica.location == other.replica.location && replica.ship == other.replica.ship;
   }
 };
 
@@ -44,11 +45,15 @@ struct DatabaseStatus {
   std::string waiting_for;  // why there is no engine; empty: there is one, or it is being started
   uint64_t wal_file_bytes = 0;
   uint64_t requests_this_hour = 0;  // since the clock's hour began, or the agent
-  uint64_t bytes_this_hour = 0;
+  uint64_t bytes_this_hour = 0;     // sent
+  StoreTraffic traffic;             // since the agent began with this database
+  int64_t observed_us = 0;          // so long ago
 };
-// s3_status()'s record with the fields above added; state is "waiting" or "paused" without an
-// engine.
-std::string FormatDatabaseStatusJson(const DatabaseStatus& status);
+// s3_status()'s record with the fields above and the cost added; state is "waiting" or "paused"
+// without an engine.
+std::string FormatDatabaseStatusJson(const DatabaseStatus& status, const Prices& prices);
+// "shipping", ..., "waiting", "paused".
+const char* DatabaseStateName(const DatabaseStatus& status);
 
 class DatabaseTask {
  public:
@@ -69,6 +74,10 @@ class DatabaseTask {
   // A sign of life of the database's files. True when Attend should run soon.
   bool OnEvent(bool files_changed);
 
+  // To be called now and then: the alarm and the clock's hour go on. Returns the status as
+  // GetStatus(false) does. Any one thread.
+  DatabaseStatus Review();
+
   // Null while it has none.
   std::shared_ptr<Engine> engine() const;
   DatabaseStatus GetStatus(bool force) const;
@@ -80,12 +89,14 @@ class DatabaseTask {
   void LookAfter(std::chrono::milliseconds* next);
   Status StopEngine(std::chrono::milliseconds timeout);
   void SetWaiting(const Status& why);
-  void NoteHour(const EngineStatus& status);
-  void NoteAlarm(const EngineStatus& status);
+  void NoteHour();
+  bool NoteAlarm(const DatabaseStatus& status);
 
   const DatabaseSpec spec_;
   FileClaims& claims_;
   Logger& log_;
+  const std::shared_ptr<StoreMeter> meter_ = std::make_shared<StoreMeter>();
+  const int64_t since_us_ = Clock::Real().MonotonicMicros();
   std::atomic<bool> paused_{false};
   bool stopped_ = false;  // Attend's and Stop's own, as the two below
   std::chrono::milliseconds backoff_{0};
@@ -96,11 +107,9 @@ class DatabaseTask {
   Status waiting_;
   bool waits_for_file_ = true;  // an event can end the wait; else only time does
   bool alarm_ = false;
-  int64_t alarm_since_us_ = 0;  // when the position began to stand still; 0: it does not
-  Txid alarm_txid_;
-  int64_t hour_ = -1;
-  uint64_t hour_requests_ = 0, hour_bytes_ = 0;  // the engine's counts when the hour began
-  uint64_t past_requests_ = 0, past_bytes_ = 0;  // of engines that ended in this hour
+  int64_t hour_ = 0;
+  uint64_t hour_requests_ = 0, hour_bytes_ = 0;  // the meter's counts when the hour began
+  PositionAlarm position_;                       // Review's own
 };
 
 }  // namespace sqlite_s3

@@ -49,6 +49,11 @@ int Run(int argc, char** argv) {
   run_app->add_option("--log-level", run.log_level, "debug, info, warning or error");
   run_app->add_option("--control", run.control, "listen on this Unix socket for status, sync, ...")
       ->envname("SQLITE_S3_AGENT_CONTROL");
+  run_app
+      ->add_option("--heartbeat-url", run.heartbeat_url,
+                   "ask this URL at intervals while all is well")
+      ->envname("SQLITE_S3_AGENT_HEARTBEAT_URL");
+  run_app->add_option("--heartbeat-interval", run.heartbeat_interval, "default: 1m");
   run_app->add_flag("--restore-if-missing", run.restore_if_missing,
                     "restore the database first if there is none");
   run_app->footer(
@@ -69,14 +74,20 @@ int Run(int argc, char** argv) {
     return sub;
   };
   const std::string only = "the database (default: the only one)";
-  add_control("status", "what the agent ships, and how far it is")
-      ->add_option("database", control.database, "only this database");
+  CLI::App* status = add_control("status", "what the agent ships, and how far it is");
+  status->add_option("database", control.database, "only this database");
+  status->add_flag("--check", control.check, "exit code 7 when an alarm is on, or one has stopped");
   for (const auto& [name, help] :
        {std::pair("sync", "waits until every commit made so far is in the store"),
         std::pair("image", "ships a full image of the database")}) {
     CLI::App* sub = add_control(name, help);
-    sub->add_option("database", control.database, only);
-    sub->add_option("--timeout", control.timeout_s, "seconds")->check(CLI::Range(0, 86'400));
+    CLI::Option* named = sub->add_option("database", control.database, only);
+    CLI::Option* timeout =
+        sub->add_option("--timeout", control.timeout_s, "seconds")->check(CLI::Range(0, 86'400));
+    if (std::string_view(name) == "sync") {
+      sub->add_flag("--all", control.all, "every database")->excludes(named);
+      sub->add_flag("--no-wait", control.no_wait, "ask for it, do not wait")->excludes(timeout);
+    }
   }
   CLI::App* mark = add_control("mark", "names the last commit");
   mark->add_option("database", control.database, "the database")->required();

@@ -15,6 +15,7 @@
 #include "agent/daemon/config_file.h"
 #include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
+#include "agent/daemon/overseer.h"
 #include "common/base/exit_codes.h"
 #include "common/config/url.h"
 #include "common/os/errno_status.h"
@@ -23,6 +24,8 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr auto kOncePatience = std::chrono::minutes(30);
+constexpr std::chrono::milliseconds kHeartbeatInterval{60'000};
+constexpr std::chrono::milliseconds kLeastHeartbeatInterval{100};
 
 Result<Fd> TakeSignals() {
   sigset_t taken;
@@ -68,6 +71,23 @@ Status ConfigureLog(const RunCommand& command, Logger& log) {
   }
   log.Configure(format, level);
   return Status::Ok();
+}
+
+// Null when none is asked for.
+Result<std::unique_ptr<Heartbeat>> MakeHeartbeat(const RunCommand& command, Logger& log) {
+  std::chrono::milliseconds interval = kHeartbeatInterval;
+  if (!command.heartbeat_interval.empty()) {
+    auto parsed = ParseDuration(command.heartbeat_interval);
+    if (!parsed.ok() || *parsed < kLeastHeartbeatInterval) {
+      return InvalidArgumentError("option 'heartbeat_interval': '" + command.heartbeat_interval +
+                                  "' is not a duration of 100ms or more");
+    }
+    interval = *parsed;
+  }
+  if (command.heartbeat_url.empty()) {
+    return std::unique_ptr<Heartbeat>();
+  }
+  return Heartbeat::Create(command.heartbeat_url, interval, log);
 }
 
 // Ships what there is, and nothing that comes later.
@@ -119,19 +139,24 @@ int RunCheckConfig(const std::string& path) {
 
 int RunAgent(RunCommand command) {
   std::vector<DatabaseSpec> specs;
+  Prices prices;
   if (!command.config.empty()) {
     auto config = LoadAgentConfig(command.config);
     if (!config.ok()) {
       return Fail(config.status());
     }
     // The command line and the environment win.
-    for (const auto& [told, file] : {std::pair(&command.control, &config->control),
-                                     std::pair(&command.log_format, &config->log_format),
-                                     std::pair(&command.log_level, &config->log_level)}) {
+    for (const auto& [told, file] :
+         {std::pair(&command.control, &config->control),
+          std::pair(&command.log_format, &config->log_format),
+          std::pair(&command.log_level, &config->log_level),
+          std::pair(&command.heartbeat_url, &config->heartbeat_url),
+          std::pair(&command.heartbeat_interval, &config->heartbeat_interval)}) {
       if (told->empty()) {
         *told = *file;
       }
     }
+    prices = config->prices;
     specs = std::move(config->databases);
   } else {
     auto spec = SpecOfCommandLine(command);
@@ -172,13 +197,23 @@ int RunAgent(RunCommand command) {
   }
   std::unique_ptr<ControlServer> control;
   if (!command.control.empty()) {
-    auto listening = ControlServer::Listen(command.control, **agent);
+    auto listening = ControlServer::Listen(command.control, **agent, prices);
     if (!listening.ok()) {
       return Fail(listening.status());
     }
     control = std::move(listening).value();
     (*agent)->AddSource(control->fd(), [&] { control->Accept(); });
   }
+  auto heartbeat = MakeHeartbeat(command, log);
+  if (!heartbeat.ok()) {
+    return Fail(heartbeat.status());
+  }
+  auto overseer = Overseer::Create(**agent, log, std::move(heartbeat).value());
+  if (!overseer.ok()) {
+    return Fail(overseer.status());
+  }
+  (*agent)->AddSource((*overseer)->fd(), [&] { (*overseer)->OnTimer(); });
+  (*agent)->OnAllAttended([&] { (*overseer)->Ready(); });
   std::optional<Child> child;
   if (!command.command.empty()) {
     auto started = Child::Start(command.command);
@@ -213,6 +248,7 @@ int RunAgent(RunCommand command) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
   log.Write(LogLevel::kInfo, "", "stopping");
+  (*overseer)->Stopping();
   const Status stopped = (*agent)->StopAll(child.has_value());  // it may have been quick
   control.reset();
   if (child && child->exit_code() != 0) {

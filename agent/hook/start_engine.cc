@@ -52,6 +52,10 @@ std::string FirstDifference(const ShipOptions& running, const ShipOptions& asked
 }  // namespace
 
 Result<std::shared_ptr<Engine>> StartEngine(const ShipRequest& request, uint32_t checkpoint_pages) {
+  if (request.config.ship.alarm_after != ShipOptions().alarm_after) {
+    return InvalidArgumentError(
+        "option 'alarm_after' is for the agent, hint: the application looks at s3_status()");
+  }
   EngineConfig config;
   ASSIGN_OR_RETURN(config.store, OpenStore(AddressOf(request.config.location, StoreUse::kShip)));
   config.database_path = request.database.path;

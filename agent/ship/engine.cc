@@ -378,6 +378,7 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.write_locks = write_locks_;
   s.write_lock_max_us = write_lock_max_us_;
   s.commit_timeouts = commit_timeouts_;
+  s.looks = looks_;
   s.hook_displaced = hook_displaced_;
   std::unique_lock capture_lock(capture_mutex_, std::defer_lock);
   if (!dead_ && TryLockCapture(capture_lock, kStatusLockWait)) {

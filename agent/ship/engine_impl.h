@@ -287,7 +287,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<uint32_t> room_retry_at_{0};
   std::atomic<uint64_t> bytes_shipped_{0}, bytes_captured_{0}, segments_{0}, images_{0},
       merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
-      write_locks_{0}, write_lock_max_us_{0}, commit_timeouts_{0};
+      write_locks_{0}, write_lock_max_us_{0}, commit_timeouts_{0}, looks_{0};
   std::atomic<uint64_t> assigned_txid_{0};  // of the last captured commit
 };
 

@@ -58,6 +58,7 @@ void EngineImpl::WorkerThread() {
 
 void EngineImpl::WorkerMain() {
   while (!Interrupted()) {
+    ++looks_;
     auto locked = state_dir_.TryLock();
     if (!locked.ok() || !*locked) {
       if (flushing_) {
@@ -165,6 +166,7 @@ void EngineImpl::CloseSession() {
 
 EngineImpl::SessionEnd EngineImpl::ShipLoop() {
   while (!Interrupted()) {
+    ++looks_;
     const uint32_t seen = (*shared_)->doorbell;
     // Read before capturing: what was committed before a ticket was taken is then surely captured.
     const Tickets tickets{(*shared_)->sync_ticket, (*shared_)->capture_ticket,
@@ -361,6 +363,7 @@ Status EngineImpl::EncodeBig() {
     commit.pages.push_back(page);
   }
   auto read = [&](size_t i, std::span<uint8_t> content, std::span<uint8_t> base) -> Status {
+    ++looks_;
     const auto& [page, frame] = big.pages[i];
     if (WantsPrevious(page)) {
       PagePtr previous = PagePtr::Make(capture_->page_size(), account_);

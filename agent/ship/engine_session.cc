@@ -376,6 +376,7 @@ Status EngineImpl::ScanPages() {
 Status EngineImpl::ScanSomePages(uint32_t most) {
   const uint32_t page_size = capture_->page_size();
   Bytes page(page_size);
+  ++looks_;
   for (; most > 0 && scan_cursor_ <= capture_->page_count(); ++scan_cursor_, --most) {
     uint64_t hash = 0;
     if (scan_cursor_ != LockBytePage(page_size)) {

@@ -326,6 +326,10 @@ constexpr OptionDescriptor kTable[] = {
     {"attach", kShip, "all, this",
      "all: every connection of the process to this database; this: the one that starts shipping",
      ParseWordOption<&S::attach_all, kAttachWords>, FormatWordOption<&S::attach_all, kAttachWords>},
+    {"alarm_after", kShip, "duration, 100ms to 7d",
+     "of the agent: the alarm is on when there is something to ship for so long and nothing of it "
+     "gets there",
+     ParseDurationOption<&S::alarm_after, 100, 7 * kDay>, FormatDurationOption<&S::alarm_after>},
     {"endpoint", kStore, "http(s)://host[:port]", "an S3 service other than AWS", ParseEndpoint,
      [](const ReplicaConfig& config) { return config.location.endpoint; }},
     {"region", kStore, "name", "the bucket's region", ParseRegion,

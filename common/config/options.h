@@ -45,6 +45,7 @@ struct ShipOptions {
   bool require_fencing =
       true;                 // require_fencing=on|off; off: ship to a store without conditional put
   bool attach_all = false;  // attach=all|this; every connection of the process to this database
+  std::chrono::milliseconds alarm_after{5 * 60 * 1000};  // alarm_after=5m; the agent's
   bool operator==(const ShipOptions&) const = default;
 };
 

@@ -1,0 +1,409 @@
+#!/usr/bin/env python3
+"""How an operator sees the agent: status, alarm, heartbeat, metrics, logs, systemd's notifications.
+
+    sidecar_ops_test.py SQLITE_S3_AGENT SQLITE_S3_RESTORE SQLITE_S3_SERVER
+"""
+import ctypes
+import http.server
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from sidecar_test import AGENT, PATIENCE, RESTORE, Application
+
+SERVER = os.path.abspath(sys.argv[3])
+KEYS = {"AWS_ACCESS_KEY_ID": "ops", "AWS_SECRET_ACCESS_KEY": "canary-secret"}
+
+
+class S3:
+    """A store that can go away and come back."""
+
+    def __init__(self, test):
+        self.folder = os.path.join(test.folder, "buckets")
+        self.port_file = os.path.join(test.folder, "port")
+        os.mkdir(self.folder)
+        self.process = None
+        self.port = 0
+        self.come()
+        test.addCleanup(self.go)
+        self.url = f"s3://bucket/app?endpoint=http://127.0.0.1:{self.port}"
+
+    def come(self):
+        self.process = subprocess.Popen(
+            [SERVER, self.folder, "--listen", f"127.0.0.1:{self.port}", "--bucket", "bucket",
+             "--port-file", self.port_file], stdout=subprocess.PIPE,
+            env={**os.environ, "SQLITE_S3_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"],
+                 "SQLITE_S3_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]})
+        if not self.process.stdout.readline():  # "serving ..."
+            raise AssertionError("the S3 server did not start")
+        with open(self.port_file, encoding="ascii") as file:
+            self.port = int(file.readline().split()[1])
+
+    def go(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Ops(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.path = os.path.join(folder.name, "app.db")
+        self.replica = os.path.join(folder.name, "replica")
+        self.control = os.path.join(folder.name, "control")
+
+    def make(self, path=None):
+        application = Application(path or self.path)
+        self.addCleanup(application.kill)
+        return application.run("PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)")
+
+    def start(self, *options, environment=(), arguments=None):
+        """The agent, and its log as a queue of lines."""
+        if arguments is None:
+            arguments = [self.path, "file://" + self.replica]
+        agent = subprocess.Popen(
+            [AGENT, "run", *arguments, "--control", self.control, *options], text=True,
+            stderr=subprocess.PIPE, env={**os.environ, **dict(environment)})
+        agent.said = []
+        lines = queue.Queue()
+
+        def read():
+            for line in agent.stderr:
+                agent.said.append(line)
+                lines.put(line)
+            lines.put(None)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        agent.lines = lines
+
+        def end():
+            if agent.poll() is None:
+                agent.kill()
+            agent.wait()
+            reader.join()
+            agent.stderr.close()
+
+        self.addCleanup(end)
+        return agent
+
+    def wait_until_said(self, agent, text):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                line = agent.lines.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                line = None
+            if line is None:
+                self.fail(f"the agent did not say '{text}': {agent.said}")
+            if text in line:
+                return line
+
+    def ask(self, *arguments, code=0):
+        done = subprocess.run([AGENT, arguments[0], "--json", "--control", self.control,
+                               *arguments[1:]], stdout=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, code, done.stdout)
+        return json.loads(done.stdout)
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            self.assertLess(time.monotonic(), deadline, condition)
+        return found
+
+
+class Status(Ops):
+
+    def test_has_a_summary_requests_errors_and_costs(self):
+        application = self.make()
+        agent = self.start("-o", "interval=10ms")
+        self.wait_until_said(agent, "shipping")
+        application.run("INSERT INTO t VALUES(1, 2)")
+        self.ask("sync")
+        status = self.ask("status")
+        self.assertTrue(status["ok"])
+        self.assertEqual(status["summary"], "1 of 1 database shipping")
+        database = status["databases"][0]
+        requests = database["requests_by_operation"]
+        self.assertGreater(requests["put"], 0)
+        self.assertEqual(sum(requests.values()), database["requests"])
+        self.assertEqual(database["errors"], {})
+        self.assertRegex(database["last_success"], r"^20\d\d-")
+        self.assertGreater(database["cost_per_month"], 0)
+        text = subprocess.run([AGENT, "status", "--check", "--control", self.control], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+        self.assertEqual(text.splitlines()[0], "1 of 1 database shipping")
+        self.assertIn(self.path, text)
+        application.close()
+
+    def test_costs_follow_the_prices_of_the_configuration(self):
+        costs = []
+        self.make().close()
+        for prices in ("price_put_per_1000 = 0\nprice_get_per_1000 = 0\nprice_gb_month = 0\n",
+                       "price_put_per_1000 = 5000\n"):
+            config = self.path + ".toml"
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(f'{prices}[[database]]\npath="{self.path}"\nreplica="{self.replica}"\n')
+            agent = self.start(arguments=["--config", config])
+            self.wait_until_said(agent, "shipping")
+            costs.append(self.ask("status")["databases"][0]["cost_per_month"])
+            agent.terminate()
+            agent.wait(PATIENCE)
+        self.assertEqual(costs[0], 0)
+        self.assertGreater(costs[1], 1000)
+
+    def test_sync_of_all_databases_names_each(self):
+        second = self.path + "2"
+        applications = [self.make(), self.make(second)]
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        self.ask("add", second, "file://" + self.replica + "2")
+        self.wait_until_said(agent, second + ": shipping")
+        for application in applications:
+            application.run("INSERT INTO t VALUES(1, 2)")
+        databases = self.ask("sync", "--all")["databases"]
+        self.assertEqual([d["database"] for d in databases], [self.path, second])
+        for database, asked in zip(self.ask("status")["databases"], databases):
+            self.assertGreaterEqual(database["shipped_txid"], asked["txid"])
+        self.ask("pause", second)
+        self.wait_for(lambda: self.ask("status", second)["databases"][0]["state"] == "paused")
+        answers = self.ask("sync", "--all", code=4)["databases"]
+        self.assertIn("txid", answers[0])
+        self.assertEqual(answers[1]["error"]["code"], "failed precondition")
+
+    def test_sync_without_waiting_asks_for_the_upload_of_what_is_there(self):
+        application = self.make()
+        agent = self.start("-o", "interval=1h")
+        self.wait_until_said(agent, "shipping")
+        self.ask("sync")
+        application.run("INSERT INTO t VALUES(1, 2)")
+        txid = self.ask("sync", "--no-wait")["txid"]
+        self.wait_for(lambda: self.ask("status")["databases"][0]["shipped_txid"] >= txid)
+        self.assertEqual(self.ask("sync")["txid"], txid)
+
+
+class Alarm(Ops):
+
+    def test_is_on_while_a_commit_does_not_get_there_and_ends_when_it_does(self):
+        application = self.make()
+        store = S3(self)
+        agent = self.start("-o", "interval=10ms,alarm_after=200ms", environment=KEYS,
+                           arguments=[self.path, store.url])
+        self.wait_until_said(agent, "shipping")
+        self.ask("sync")
+        store.go()
+        application.run("INSERT INTO t VALUES(1, 2)")
+        line = self.wait_until_said(agent, "alarm: nothing has reached the replica for 200ms")
+        self.assertIn("error", line)
+        status = self.ask("status", "--check", code=7)
+        self.assertTrue(status["databases"][0]["alarm"])
+        self.assertGreater(sum(status["databases"][0]["errors"].values()), 0)
+        self.assertIn("ALARM: " + self.path, status["summary"])
+        store.come()
+        self.wait_until_said(agent, "the alarm is over")
+        self.ask("status", "--check")
+        self.assertEqual(sum("alarm: nothing" in line for line in agent.said), 1)
+
+    def test_a_store_that_was_never_there_is_one(self):
+        self.make().close()
+        with open(self.replica, "w", encoding="utf-8"):
+            pass
+        agent = self.start("-o", "alarm_after=100ms")
+        self.wait_until_said(agent, "alarm: nothing has reached the replica")
+        self.ask("status", "--check", code=7)
+
+    def test_a_database_that_does_not_exist_is_none(self):
+        agent = self.start("-o", "alarm_after=100ms")
+        self.wait_until_said(agent, "does not exist yet")
+        with_wal = self.path + "2"
+        # The next alarm is another's: this one's would have come before.
+        Application(with_wal).run("CREATE TABLE t(a)").close()
+        self.ask("add", with_wal, "file://" + self.replica + "2", "-o", "alarm_after=200ms")
+        self.assertIn(with_wal, self.wait_until_said(agent, "alarm: "))
+        self.assertFalse(self.ask("status", self.path)["databases"][0]["alarm"])
+
+
+class Beats(http.server.BaseHTTPRequestHandler):
+
+    def do_GET(self):
+        self.server.seen.put(self.path)
+        self.send_response(self.server.answer)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class HeartbeatTest(Ops):
+
+    def setUp(self):
+        super().setUp()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Beats)
+        self.server.seen = queue.Queue()
+        self.server.answer = 200
+        thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        thread.start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(thread.join)
+        self.addCleanup(self.server.shutdown)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/canary-path?canary-query"
+
+    def start_with_heartbeat(self, replica=None):
+        return self.start("-o", "interval=10ms,alarm_after=100ms", "--heartbeat-interval", "100ms",
+                          arguments=[self.path, replica or self.replica],
+                          environment={**KEYS, "SQLITE_S3_AGENT_HEARTBEAT_URL": self.url})
+
+    def test_comes_while_all_is_well_and_stops_with_the_alarm(self):
+        application = self.make()
+        store = S3(self)
+        agent = self.start_with_heartbeat(store.url)
+        for _ in range(2):
+            self.assertEqual(self.server.seen.get(timeout=PATIENCE), "/canary-path?canary-query")
+        store.go()
+        application.run("INSERT INTO t VALUES(1, 2)")
+        self.wait_until_said(agent, "alarm: ")
+        before = self.server.seen.qsize()
+        for _ in range(20):  # as long as several intervals
+            self.ask("status", "--check", code=7)
+        # One may have been on its way.
+        self.assertLessEqual(self.server.seen.qsize(), before + 1)
+        store.come()
+        self.server.seen.get(timeout=PATIENCE)
+        self.assertNotIn("canary", "".join(agent.said))
+
+    def test_trouble_with_it_is_said_once_and_never_its_path(self):
+        self.make()
+        self.server.answer = 404
+        agent = self.start_with_heartbeat()
+        self.wait_until_said(agent, "HTTP status 404")
+        for _ in range(3):
+            self.server.seen.get(timeout=PATIENCE)
+        self.assertEqual(sum("HTTP status 404" in line for line in agent.said), 1)
+        self.server.answer = 200
+        self.wait_until_said(agent, "answered")
+        self.assertNotIn("canary", "".join(agent.said))
+
+    def test_a_server_that_is_away_is_named_without_the_path(self):
+        self.make()
+        self.server.socket.close()
+        agent = self.start_with_heartbeat()
+        line = self.wait_until_said(agent, "heartbeat to 127.0.0.1")
+        self.assertNotIn("canary", line)
+
+    def test_what_is_no_url_or_interval_is_refused(self):
+        for options in (["--heartbeat-url", "ftp://x/canary"],
+                        ["--heartbeat-url", self.url, "--heartbeat-interval", "soon"]):
+            agent = self.start(*options)
+            self.assertEqual(agent.wait(PATIENCE), 2)
+            self.wait_until_said(agent, "option 'heartbeat")
+
+
+class Notifications(Ops):
+
+    def start_under_systemd(self, *options, watchdog_us=None):
+        address = os.path.join(self.folder, "notify")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.notify.close)
+        self.notify.bind(address)
+        self.notify.settimeout(PATIENCE)
+        environment = {"NOTIFY_SOCKET": address}
+        if watchdog_us:
+            environment["WATCHDOG_USEC"] = str(watchdog_us)
+        return self.start(*options, environment=environment)
+
+    def next(self):
+        return self.notify.recv(4096).decode()
+
+    def wait_until_notified(self, text):
+        while text not in (told := self.next()):
+            pass
+        return told
+
+    def test_ready_comes_when_the_databases_were_looked_at(self):
+        agent = self.start_under_systemd("-o", "alarm_after=400ms")  # it looks as often as that
+        told = []
+        while "READY=1" not in told:
+            told.append(self.next())
+        self.wait_until_said(agent, "does not exist yet")
+        application = self.make()
+        self.wait_until_notified("STATUS=1 of 1 database shipping")
+        application.close()
+        agent.terminate()
+        self.wait_until_notified("STOPPING=1")
+        self.assertEqual(agent.wait(PATIENCE), 0)
+
+    def test_status_says_when_the_alarm_is_on(self):
+        self.make()
+        with open(self.replica, "w", encoding="utf-8"):
+            pass
+        self.start_under_systemd("-o", "alarm_after=100ms")
+        self.wait_until_notified("ALARM: " + self.path)
+
+    def test_signs_of_life_end_while_a_worker_hangs(self):
+        self.make()
+        agent = self.start_under_systemd(watchdog_us=1_000_000)
+        self.wait_until_notified("STATUS=1 of 1 database shipping")
+        for _ in range(10):  # longer than a loop may stand still: at rest is not dead
+            self.wait_until_notified("WATCHDOG=1")
+        worker = self.thread_named(agent, "s3-worker")
+        with Frozen(self, worker):
+            self.wait_until_said(agent, "its loop stands still")
+            self.notify.setblocking(False)
+            while True:
+                try:
+                    self.next()
+                except BlockingIOError:
+                    break
+            self.notify.settimeout(PATIENCE)
+            # What comes next is the news of a second database, and no sign of life before it.
+            second = self.path + "2"
+            self.ask("add", second, "file://" + self.replica + "2")
+            while "of 2 databases" not in (told := self.next()):
+                self.assertNotIn("WATCHDOG=1", told)
+        self.wait_until_notified("WATCHDOG=1")
+
+    def thread_named(self, agent, name):
+        def find():
+            for thread in os.listdir(f"/proc/{agent.pid}/task"):
+                with open(f"/proc/{agent.pid}/task/{thread}/comm", encoding="utf-8") as file:
+                    if file.read().strip() == name:
+                        return int(thread)
+            return None
+        return self.wait_for(find)
+
+
+class Frozen:
+    """One thread of another process stands still, as a debugger would stop it."""
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+    WALL = 0x40000000
+
+    def __init__(self, test, thread):
+        self.thread = thread
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+        if self.libc.ptrace(self.SEIZE, thread, None, None) != 0:
+            test.skipTest("ptrace is not allowed here")
+
+    def __enter__(self):
+        assert self.libc.ptrace(self.INTERRUPT, self.thread, None, None) == 0
+        os.waitpid(self.thread, self.WALL)
+
+    def __exit__(self, *_):
+        self.libc.ptrace(self.DETACH, self.thread, None, None)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])
