@@ -95,6 +95,10 @@ StorageStatus BucketImpl::Write(size_t bytes, const CommitQueue::Operation& oper
   if (wal_pages_.load(std::memory_order_relaxed) >= options_.checkpoint_pages) {
     Wake();
   }
+  if (status.ok() && sweep_failed_.load(std::memory_order_relaxed) &&
+      sweep_failed_.exchange(false, std::memory_order_relaxed)) {
+    SweepLater();
+  }
   return status;
 }
 

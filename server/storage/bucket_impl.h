@@ -94,6 +94,7 @@ class BucketImpl final : public Bucket, public std::enable_shared_from_this<Buck
   static Result<std::unique_ptr<Session>> OpenPooledReader(const void* self);
   StorageResult<PutResult> Publish(const PutRequest& request, BodyWriterImpl* body, ByteSpan bytes);
   StorageStatus Checkpoint();
+  StorageStatus Sweep();
   StorageStatus SweepOne(bool* more);
   StorageStatus VacuumStep(bool* more);
 
@@ -114,6 +115,7 @@ class BucketImpl final : public Bucket, public std::enable_shared_from_this<Buck
   std::atomic<int64_t> next_content_{1};
   std::atomic<int> wal_pages_{0};
   std::atomic<bool> sweep_due_{true};
+  std::atomic<bool> sweep_failed_{false};
   std::atomic<uint64_t> checkpoints_{0};
   std::atomic<uint64_t> swept_{0};
 };

@@ -10,13 +10,11 @@
 #include "common/base/ids.h"
 #include "common/os/file.h"
 #include "common/os/file_lock.h"
+#include "server/storage/bucket_files.h"
 #include "server/storage/bucket_impl.h"
 
 namespace sqlite_s3::server {
 namespace {
-
-constexpr std::string_view kSuffix = ".sqlite3";
-constexpr std::string_view kUnfinished = ".creating";
 
 // Which buckets have something to do. Outlives the set: a bucket in flight may still ring.
 struct Doorbell {
@@ -29,7 +27,7 @@ struct Doorbell {
 class BucketSetImpl final : public BucketSet {
  public:
   BucketSetImpl(std::string directory, const StorageOptions& options, std::optional<FileLock> lock)
-      : directory_(std::move(directory)), options_(options), lock_(std::move(lock)) {
+      : files_(std::move(directory)), options_(options), lock_(std::move(lock)) {
     if (options_.background_maintenance && !options_.read_only) {
       maintenance_ = std::thread([this] { MaintainUntilStopped(); });
     }
@@ -52,13 +50,10 @@ class BucketSetImpl final : public BucketSet {
   StorageResult<std::vector<BucketInfo>> List() override;
 
  private:
-  std::string PathOf(const std::string& name) const {
-    return directory_ + "/" + name + std::string(kSuffix);
-  }
   StorageResult<std::shared_ptr<BucketImpl>> GetLocked(const std::string& name);
   void MaintainUntilStopped();
 
-  const std::string directory_;
+  const BucketFiles files_;
   const StorageOptions options_;
   const std::optional<FileLock> lock_;
   const std::shared_ptr<Doorbell> doorbell_ = std::make_shared<Doorbell>();
@@ -75,7 +70,7 @@ StorageResult<std::shared_ptr<BucketImpl>> BucketSetImpl::GetLocked(const std::s
   if (!IsValidBucketName(name)) {
     return missing;
   }
-  ASSIGN_OR_RETURN(bool exists, FileExists(PathOf(name)));
+  ASSIGN_OR_RETURN(bool exists, FileExists(files_.PathOf(name)));
   if (!exists) {
     return missing;
   }
@@ -86,7 +81,7 @@ StorageResult<std::shared_ptr<BucketImpl>> BucketSetImpl::GetLocked(const std::s
     doorbell->due[self.get()] = *self;
     doorbell->rung.notify_one();
   };
-  ASSIGN_OR_RETURN(auto bucket, BucketImpl::Open(PathOf(name), name, options_, wake));
+  ASSIGN_OR_RETURN(auto bucket, BucketImpl::Open(files_.PathOf(name), name, options_, wake));
   *self = bucket;
   open_[name] = bucket;
   bucket->SweepLater();
@@ -108,23 +103,23 @@ StorageResult<std::shared_ptr<Bucket>> BucketSetImpl::Create(const std::string& 
     return StorageStatus(Reason::kInvalidBucketName, "'" + name + "' is no name for a bucket");
   }
   std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(bool exists, FileExists(PathOf(name)));
+  ASSIGN_OR_RETURN(bool exists, FileExists(files_.PathOf(name)));
   if (exists) {
     return StorageStatus(Reason::kBucketAlreadyExists, "bucket '" + name + "' exists");
   }
-  // Under another name until it is whole: a crash leaves no half bucket.
-  std::string unfinished = directory_ + "/." + name + std::string(kUnfinished);
-  RETURN_IF_STORAGE_ERROR(RemoveFile(unfinished));
-  Status status = CreateBucketFile(unfinished, owner, options_.clock->WallMicros());
-  if (status.ok()) {
-    status = RenameFile(unfinished, PathOf(name), Durability::kDurable);
+  const Status made = files_.Create(name, owner, options_.clock->WallMicros());
+  if (made.code() == StatusCode::kFailedPrecondition) {
+    return StorageStatus(Reason::kInvalidBucketState, made.message());
   }
-  if (!status.ok()) {
-    (void)RemoveFile(unfinished);  // the next attempt removes it too
-    return status.WithContext("cannot create bucket '" + name + "'");
+  if (!made.ok()) {
+    return made.WithContext("cannot create bucket '" + name + "'");
   }
-  ASSIGN_OR_RETURN(auto bucket, GetLocked(name));
-  return std::shared_ptr<Bucket>(std::move(bucket));
+  auto bucket = GetLocked(name);
+  if (!bucket.ok()) {  // a disk that is full now: after an error there is no bucket
+    (void)files_.Discard(name);
+    return bucket.status();
+  }
+  return std::shared_ptr<Bucket>(*std::move(bucket));
 }
 
 StorageStatus BucketSetImpl::Delete(const std::string& name) {
@@ -133,29 +128,22 @@ StorageStatus BucketSetImpl::Delete(const std::string& name) {
   }
   std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(auto bucket, GetLocked(name));
-  std::string path = PathOf(name);
-  RETURN_IF_STORAGE_ERROR(bucket->Retire([&] {
-    // The database first: a crash in between leaves files that mean nothing without it.
-    RETURN_IF_ERROR(RemoveFile(path));
-    RETURN_IF_ERROR(RemoveFile(path + "-wal"));
-    RETURN_IF_ERROR(RemoveFile(path + "-shm"));
-    return SyncDirectory(directory_);
-  }));
+  const StorageStatus retired = bucket->Retire([&] {
+    const Status deleted = files_.Delete(name);
+    const Result<bool> still = FileExists(files_.PathOf(name));
+    // Renamed, but perhaps not durably: nothing may be written to it all the same.
+    return still.ok() && !*still ? Status::Ok() : deleted;
+  });
+  RETURN_IF_STORAGE_ERROR(retired);
   open_.erase(name);
+  (void)files_.FinishDelete(name);  // else Create or the next start does it
   return {};
 }
 
 StorageResult<std::vector<BucketInfo>> BucketSetImpl::List() {
-  ASSIGN_OR_RETURN(std::vector<std::string> files, ListDirectory(directory_));
+  ASSIGN_OR_RETURN(std::vector<std::string> names, files_.Names());
   std::vector<BucketInfo> buckets;
-  for (const std::string& file : files) {
-    if (!file.ends_with(kSuffix)) {
-      continue;
-    }
-    std::string name = file.substr(0, file.size() - kSuffix.size());
-    if (!IsValidBucketName(name)) {
-      continue;
-    }
+  for (const std::string& name : names) {
     std::lock_guard lock(mutex_);
     auto bucket = GetLocked(name);
     if (bucket.ok()) {
@@ -163,7 +151,7 @@ StorageResult<std::vector<BucketInfo>> BucketSetImpl::List() {
       continue;
     }
     struct stat info {};
-    if (::stat(PathOf(name).c_str(), &info) == 0) {
+    if (::stat(files_.PathOf(name).c_str(), &info) == 0) {
       buckets.push_back({name, info.st_mtim.tv_sec * int64_t{1'000'000}, ""});
     }
   }
@@ -233,7 +221,8 @@ bool IsValidBucketName(std::string_view name) {
 
 Result<std::unique_ptr<BucketSet>> BucketSet::Open(const std::string& directory,
                                                    const StorageOptions& options) {
-  ASSIGN_OR_RETURN(std::vector<std::string> files, ListDirectory(directory));
+  // A directory that is not there is no empty one.
+  RETURN_IF_ERROR(ListDirectory(directory).status());
   std::optional<FileLock> lock;
   if (!options.read_only) {
     auto taken = FileLock::TryAcquire(directory + "/.sqlite-s3-server.lock");
@@ -241,11 +230,7 @@ Result<std::unique_ptr<BucketSet>> BucketSet::Open(const std::string& directory,
       return taken.status().WithContext("cannot serve '" + directory + "'");
     }
     lock = std::move(taken).value();
-    for (const std::string& file : files) {
-      if (file.starts_with('.') && file.ends_with(kUnfinished)) {
-        RETURN_IF_ERROR(RemoveFile(directory + "/" + file));
-      }
-    }
+    RETURN_IF_ERROR(BucketFiles(directory).CleanUp());
   }
   return std::unique_ptr<BucketSet>(
       std::make_unique<BucketSetImpl>(directory, options, std::move(lock)));

@@ -216,6 +216,14 @@ Result<std::unique_ptr<Session>> OpenWriter(const std::string& path,
     return FailedPreconditionError("'" + path + "' cannot be put into WAL mode, it stays in '" +
                                    mode + "'");
   }
+  // Without room for its shared memory SQLite opens a database that can only be read, and would
+  // stay so. Not to open it lets the next request try again.
+  const Status writable = connection.Exec("BEGIN IMMEDIATE; COMMIT");
+  if (!writable.ok() && sqlite3_db_readonly(connection.get(), "main") == 0) {
+    return writable.code() == StatusCode::kPermissionDenied
+               ? ResourceExhaustedError("cannot make '" + path + "-shm', hint: is the disk full?")
+               : writable;
+  }
   ASSIGN_OR_RETURN(Layout layout, DetectLayout(connection));
   // Only this connection checkpoints, and never while it commits: two that do can lose commits in
   // SQLite before 3.51.3 (sqlite.org/wal.html#walresetbug). Freed pages are not overwritten: the

@@ -24,17 +24,27 @@ StorageStatus BucketImpl::Maintain() {
     RETURN_IF_STORAGE_ERROR(Checkpoint());
   }
   if (sweep_due_.exchange(false, std::memory_order_relaxed)) {
-    for (bool more = true; more;) {
-      RETURN_IF_STORAGE_ERROR(SweepOne(&more));
-      if (wal_pages_.load(std::memory_order_relaxed) >= options_.checkpoint_pages) {
-        RETURN_IF_STORAGE_ERROR(Checkpoint());
-      }
+    const StorageStatus swept = Sweep();
+    if (!swept.ok()) {
+      sweep_failed_.store(true,
+                          std::memory_order_relaxed);  // the next write that works tries again
     }
-    for (bool more = true; more;) {
-      RETURN_IF_STORAGE_ERROR(VacuumStep(&more));
-      if (wal_pages_.load(std::memory_order_relaxed) >= options_.checkpoint_pages) {
-        RETURN_IF_STORAGE_ERROR(Checkpoint());
-      }
+    return swept;
+  }
+  return {};
+}
+
+StorageStatus BucketImpl::Sweep() {
+  for (bool more = true; more;) {
+    RETURN_IF_STORAGE_ERROR(SweepOne(&more));
+    if (wal_pages_.load(std::memory_order_relaxed) >= options_.checkpoint_pages) {
+      RETURN_IF_STORAGE_ERROR(Checkpoint());
+    }
+  }
+  for (bool more = true; more;) {
+    RETURN_IF_STORAGE_ERROR(VacuumStep(&more));
+    if (wal_pages_.load(std::memory_order_relaxed) >= options_.checkpoint_pages) {
+      RETURN_IF_STORAGE_ERROR(Checkpoint());
     }
   }
   return {};

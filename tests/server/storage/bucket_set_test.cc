@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "common/os/file.h"
+#include "tests/server/storage/s3ite_files.h"
 #include "tests/server/storage/storage_fixture.h"
 
 namespace sqlite_s3::server {
@@ -20,31 +21,7 @@ class BucketSetTest : public BucketTest {
     ASSERT_OK(connection->Exec(sql.c_str()));
   }
   void MakeS3iteBucket(bool two_tables) {
-    Sql("old.sqlite3",
-        two_tables
-            ? "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-              "CREATE TABLE data(key TEXT PRIMARY KEY, value BLOB);"
-              "CREATE TABLE metadata(key TEXT PRIMARY KEY, size INTEGER NOT NULL, metadata TEXT, "
-              "last_modified TEXT NOT NULL, md5 TEXT, FOREIGN KEY(key) REFERENCES data(key) ON "
-              "DELETE CASCADE) WITHOUT ROWID;"
-              "CREATE TABLE multipart_upload(upload_id BLOB PRIMARY KEY, bucket TEXT, key TEXT, "
-              "last_modified TEXT, access_key TEXT);"
-              "CREATE TABLE multipart_upload_part(upload_id BLOB, last_modified TEXT, part_number "
-              "INTEGER, value BLOB, size INTEGER, md5 TEXT, PRIMARY KEY(upload_id, part_number));"
-              "INSERT INTO data VALUES ('a', 'hello'), ('big', zeroblob(3000000));"
-              "INSERT INTO metadata VALUES ('a', 5, '{\"x-amz-meta-n\":\"v\"}', "
-              "'2024-02-03T04:05:06.789Z', '5d41402abc4b2a76b9719d911017c592'), "
-              "('big', 3000000, NULL, '2024-02-03 04:05:06.5 +00:00:00', 'etag');"
-              "INSERT INTO multipart_upload VALUES (x'00112233445566778899aabbccddeeff', 'old', "
-              "'u', '2024-02-03T04:05:06Z', '');"
-              "INSERT INTO multipart_upload_part VALUES (x'00112233445566778899aabbccddeeff', "
-              "'2024-02-03T04:05:06Z', 1, 'part', 4, 'pe')"
-            : "CREATE TABLE data(key TEXT PRIMARY KEY, value BLOB, size INTEGER NOT NULL, metadata "
-              "TEXT, last_modified TEXT NOT NULL, md5 TEXT) STRICT, WITHOUT ROWID;"
-              "INSERT INTO data VALUES ('a', CAST('hello' AS BLOB), 5, "
-              "'{\"n\":\"v\"}', '2024-02-03T04:05:06.789Z', "
-              "'5d41402abc4b2a76b9719d911017c592'), "
-              "('big', zeroblob(3000000), 3000000, NULL, '2024-02-03T04:05:06.5Z', 'etag')");
+    Sql("old.sqlite3", two_tables ? kS3iteTwoTablesSql : kS3iteOneTableSql);
   }
   void ExpectS3iteValues() {
     auto bucket = set_->Get("old");
@@ -108,6 +85,32 @@ TEST_F(BucketSetTest, ADeletedBucketStaysReadableAndIsNotItsSuccessor) {
   EXPECT_EQ(Get("new"), "1") << "closing the old one leaves the new one's WAL alone";
   Reopen();
   EXPECT_EQ(Get("new"), "1");
+}
+
+// SQLite would read the old bucket's WAL into the new one.
+TEST_F(BucketSetTest, ABucketIsNotMadeOverTheWalOfAnother) {
+  ASSERT_OK(WriteFileAtomically(dir_.File("other.sqlite3-wal"), AsBytes("somebody's"), 0600,
+                                Durability::kVisible));
+  EXPECT_EQ(ReasonOf(set_->Create("other", "o")), Reason::kInvalidBucketState);
+  EXPECT_EQ(ReasonOf(set_->Get("other")), Reason::kNoSuchBucket);
+  ASSERT_OK(RemoveFile(dir_.File("other.sqlite3-wal")));
+  EXPECT_TRUE(set_->Create("other", "o").ok());
+}
+
+TEST_F(BucketSetTest, ADeletionThatACrashInterruptedIsFinishedBeforeTheNameIsUsedAgain) {
+  for (const bool restart : {false, true}) {
+    ASSERT_OK(WriteFileAtomically(dir_.File(".other.deleting"), AsBytes("the old database"), 0600,
+                                  Durability::kVisible));
+    ASSERT_OK(WriteFileAtomically(dir_.File("other.sqlite3-wal"), AsBytes("its WAL"), 0600,
+                                  Durability::kVisible));
+    if (restart) {
+      Reopen();
+      EXPECT_EQ(*FileExists(dir_.File("other.sqlite3-wal")), false);
+    }
+    ASSERT_TRUE(set_->Create("other", "o").ok());
+    EXPECT_EQ(*FileExists(dir_.File(".other.deleting")), false);
+    EXPECT_TRUE(set_->Delete("other").ok());
+  }
 }
 
 TEST_F(BucketSetTest, OneServerPerDirectory) {

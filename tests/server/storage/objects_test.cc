@@ -260,6 +260,20 @@ TEST_F(BucketTest, ChunksOfADroppedUploadAreSwept) {
             0);
 }
 
+TEST_F(BucketTest, AnUploadThatWaitsForItsClientHoldsNoWriterUp) {
+  auto slow = bucket_->NewBody();
+  ASSERT_TRUE(slow->Append(AsBytes(Pattern(2 * kChunkBytes + 5, 1))).ok());
+  EXPECT_EQ(Put("small", "1"), "null");
+  EXPECT_EQ(Put("large", Pattern(2 * kChunkBytes, 2)), "null");
+  Delete("small");
+  EXPECT_EQ(List({}), "large");
+  ASSERT_TRUE(slow->Append(AsBytes(Pattern(kChunkBytes, 3))).ok());
+  PutRequest request;
+  request.key = "slow";
+  ASSERT_TRUE(bucket_->Put(request, slow.get()).ok());
+  EXPECT_EQ(Get("slow"), Pattern(2 * kChunkBytes + 5, 1) + Pattern(kChunkBytes, 3));
+}
+
 TEST_F(BucketTest, ARefusedBodyMayBeHandedInAgain) {
   Put("k", "1");
   auto body = bucket_->NewBody();
@@ -320,6 +334,25 @@ TEST_F(BucketTest, AFailedWritePublishesNothingAndTheNextPutWorks) {
   EXPECT_EQ(Get("k"), "1");
   EXPECT_EQ(Put("k", "2"), "null");
   EXPECT_EQ(Get("k"), "2");
+  ASSERT_TRUE(bucket_->Maintain().ok());
+  EXPECT_EQ(QueryInt("SELECT (SELECT count(*) FROM chunk) + (SELECT count(*) FROM unreferenced)"),
+            0);
+}
+
+TEST_F(BucketTest, ASweepThatFailedIsTriedAgainAfterTheNextWrite) {
+  auto body = bucket_->NewBody();
+  ASSERT_TRUE(body->Append(AsBytes(Pattern(2 * kChunkBytes, 1))).ok());
+  body.reset();
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = old;
+  small.rlim_cur = 64 * 1024;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const StorageStatus failed = bucket_->Maintain();
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_FALSE(failed.ok());
+  Put("k", "1");
   ASSERT_TRUE(bucket_->Maintain().ok());
   EXPECT_EQ(QueryInt("SELECT (SELECT count(*) FROM chunk) + (SELECT count(*) FROM unreferenced)"),
             0);
