@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "common/base/time.h"
+#include "common/config/environment.h"
 #include "common/config/options.h"
 #include "common/replica/store_address.h"
 #include "common/store/open_store.h"
@@ -24,7 +25,8 @@ constexpr RetryPolicy kPatience{std::chrono::milliseconds(100), std::chrono::mil
 }  // namespace
 
 Result<OpenedReplica> OpenReplica(const CommonOptions& options) {
-  ASSIGN_OR_RETURN(ReplicaConfig config, ParseReplicaConfig(options.replica));
+  ASSIGN_OR_RETURN(const ReplicaConfig environment, EnvironmentDefaults());
+  ASSIGN_OR_RETURN(ReplicaConfig config, ParseReplicaConfig(options.replica, {}, environment));
   // A restore cannot harm a replica.
   ASSIGN_OR_RETURN(std::shared_ptr<ObjectStore> store,
                    OpenStore(AddressOf(config.location, StoreUse::kRead)));

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/time.h"
+#include "common/config/environment.h"
 #include "common/config/options.h"
 #include "common/replica/store_address.h"
 #include "common/store/s3_multipart.h"
@@ -38,7 +39,9 @@ class Doctor {
   explicit Doctor(const DoctorCommand& command) : command_(command) {}
 
   int Run() {
-    auto config = ParseReplicaConfig(command_.common.replica);
+    const auto environment = EnvironmentDefaults();
+    auto config = environment.ok() ? ParseReplicaConfig(command_.common.replica, {}, *environment)
+                                   : Result<ReplicaConfig>(environment.status());
     if (!config.ok()) {
       return Fail(config.status(), command_.common);
     }

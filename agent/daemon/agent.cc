@@ -65,6 +65,13 @@ void Agent::Wake() {
 Status Agent::Add(DatabaseSpec spec) {
   RETURN_IF_ERROR(CheckSidecarOptions(spec.replica.ship));
   std::lock_guard lock(mutex_);
+  const std::string path = spec.path;
+  RETURN_IF_ERROR(AddEntry(std::move(spec), {}));
+  let_go_.erase(path);
+  return Status::Ok();
+}
+
+Status Agent::AddEntry(DatabaseSpec spec, Origin origin) {
   if (stopping_) {
     return CancelledError("the agent is stopping");
   }
@@ -72,8 +79,10 @@ Status Agent::Add(DatabaseSpec spec) {
   if (entries_.contains(path)) {
     return AlreadyExistsError("database '" + path + "' is there already");
   }
+  RETURN_IF_ERROR(TakeHomes(spec));
   Entry& entry = entries_[path];
   entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_);
+  entry.origin = std::move(origin);
   Wake();
   return Status::Ok();
 }
@@ -87,14 +96,13 @@ Status Agent::Remove(const std::string& path) {
       return NotFoundError("database '" + path + "' is not shipped by this agent");
     }
     at->second.removing = true;
+    let_go_.insert(path);
     attended_.wait(lock, [&] { return !at->second.attending; });
     task = at->second.task;
   }
   const Status stopped = task->Stop(task->spec().replica.ship.close_timeout);
   std::lock_guard lock(mutex_);
-  const auto at = entries_.find(path);
-  ForgetNames(at->second);
-  entries_.erase(at);
+  EraseEntry(path);
   return stopped;
 }
 
@@ -138,7 +146,7 @@ void Agent::Run() {
   int64_t read_events_at = 0;
   std::vector<pollfd> fds;
   for (;;) {
-    int64_t until = AttendDue();
+    int64_t until = std::min(ScanDue(), AttendDue());
     {
       std::lock_guard lock(mutex_);
       if (stopping_) {
@@ -191,6 +199,7 @@ void Agent::OnFileEvent(const std::string& directory, std::string_view name, Fil
   };
   {
     std::lock_guard lock(mutex_);
+    TellDirectories(directory, name, event);
     if (event == FileEvent::kLost) {
       for (auto& [path, entry] : entries_) {
         if (directory.empty() || entry.file.starts_with(directory + "/") ||
@@ -281,7 +290,9 @@ int64_t Agent::AttendDue() {
 
 bool Agent::AllAttended() const {
   std::lock_guard lock(mutex_);
-  return std::all_of(entries_.begin(), entries_.end(),
+  return std::all_of(directories_.begin(), directories_.end(),
+                     [](const auto& directory) { return directory->scanned != 0; }) &&
+         std::all_of(entries_.begin(), entries_.end(),
                      [](const auto& at) { return at.second.attended; });
 }
 

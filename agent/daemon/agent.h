@@ -1,6 +1,6 @@
 #pragma once
-// Agent: all databases of one process. One thread runs the loop: file events, timers and whatever
-// else is to be polled; what blocks runs on a pool.
+// Agent: all databases of one process, those that were named and those of directories. One thread
+// runs the loop: file events, timers and whatever else is to be polled; what blocks runs on a pool.
 
 #include <chrono>
 #include <condition_variable>
@@ -8,16 +8,35 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "agent/daemon/database_task.h"
+#include "agent/daemon/directory_scan.h"
+#include "agent/daemon/directory_spec.h"
 #include "agent/daemon/directory_watcher.h"
 #include "agent/daemon/task_pool.h"
 
 namespace sqlite_s3 {
+
+// What a directory of the configuration has, for the status.
+struct DirectoryStatus {
+  std::string path;
+  bool watched = false;
+  size_t databases = 0;
+  std::string last_error;  // empty: the last look went well
+};
+
+// Where the configuration comes from, and how it went the last time it was asked for.
+struct ConfigStatus {
+  std::string file;     // empty: the command line
+  uint64_t loads = 0;   // how often one was accepted, the start included
+  std::string refused;  // why the last one was not; empty: it was
+};
 
 class Agent {
  public:
@@ -27,9 +46,22 @@ class Agent {
   // --- any thread
   // Begins to ship it, now or when it can be. kAlreadyExists when the path is there already.
   Status Add(DatabaseSpec spec);
-  // Flushes within its close_timeout and forgets it. kNotFound; kDeadlineExceeded when something
-  // was left in its state directory.
+  // Flushes within its close_timeout and forgets it, until the next Apply also when it lies in a
+  // directory. kNotFound; kDeadlineExceeded when something was left in its state directory.
   Status Remove(const std::string& path);
+  // Makes the configuration this one: databases that are new are begun, those that are gone or are
+  // to be shipped otherwise are flushed and ended first, and all others go on undisturbed. Those
+  // that Add began stay, unless they are named now. Does not wait. An error changes nothing.
+  Status Apply(const std::vector<DatabaseSpec>& databases,
+               const std::vector<DirectorySpec>& directories);
+  // How to read the configuration again, from any thread, and what it comes from.
+  void SetReload(std::string file, std::function<Status()> reload);
+  // Reads it again and applies it. An error changes nothing, and is said in the log and the status.
+  Status Reload();
+  ConfigStatus GetConfigStatus() const;
+  std::vector<DirectoryStatus> GetDirectoryStatus() const;
+  // Path -> why a database of the configuration is not shipped at all.
+  std::map<std::string, std::string> GetRefused() const;
   std::shared_ptr<DatabaseTask> Find(const std::string& path) const;
   std::vector<std::shared_ptr<DatabaseTask>> All() const;
   void AttendSoon(const std::string& path);
@@ -47,6 +79,23 @@ class Agent {
   Status StopAll(bool look_once_more = false);
 
  private:
+  struct Directory {
+    DirectorySpec spec;
+    std::set<std::string> watched;  // real paths whose events count
+    std::set<std::string> others;   // real paths of matching files that are no databases
+    int64_t due_us = 0;             // monotonic
+    int64_t scan_us = 0;            // how long the last one took
+    uint64_t scanned = 0;           // configuration_ when the last one began
+    bool scanning = false, again = false;
+    bool retired = false;  // not in the configuration any more
+    size_t databases = 0;
+    std::string error;
+  };
+  enum class Wanted { kByControl, kByConfig, kByDirectory, kByNobodySoFar };
+  struct Origin {
+    Wanted by = Wanted::kByControl;
+    std::shared_ptr<Directory> directory;
+  };
   struct Entry {
     std::shared_ptr<DatabaseTask> task;
     int64_t due_us = 0;  // monotonic
@@ -54,7 +103,10 @@ class Agent {
     bool attended = false;  // at least once
     bool again = false;
     bool removing = false;
-    std::string file, real_file;  // names that its events come under
+    std::optional<DatabaseSpec> then;  // what begins when it is removed
+    Origin then_origin;                // of `then`
+    Origin origin;                     // who wants it
+    std::string file, real_file;       // names that its events come under
   };
 
   Agent(Logger& log, DirectoryWatcher watcher, Fd wake);
@@ -66,6 +118,21 @@ class Agent {
   void Attend(const std::string& path, Entry& entry);
   int64_t AttendDue();  // returns when the next is due
   bool AllAttended() const;
+  // REQUIRES: mutex_, for all up to the next comment.
+  Status AddEntry(DatabaseSpec spec, Origin origin);
+  Status TakeHomes(const DatabaseSpec& spec);
+  void LeaveHomes(const DatabaseSpec& spec);
+  void Begin(DatabaseSpec spec, const Origin& origin);
+  void Want(DatabaseSpec spec, const Origin& origin);
+  void EndEntry(const std::string& path);
+  void EraseEntry(const std::string& path);
+  void Take(const std::shared_ptr<Directory>& directory, const DirectoryScan& scan);
+  void EndUnwanted();
+  void NoteFailure(const std::string& path, const Status& why);
+  void TellDirectories(const std::string& directory, std::string_view name, FileEvent event);
+  // The loop's.
+  int64_t ScanDue();  // returns when the next is due
+  void Scan(const std::shared_ptr<Directory>& directory);
 
   Logger& log_;
   DirectoryWatcher watcher_;
@@ -78,6 +145,15 @@ class Agent {
   std::condition_variable attended_;
   std::map<std::string, Entry> entries_;
   std::unordered_multimap<std::string, std::string> names_;  // file -> path in entries_
+  std::vector<std::shared_ptr<Directory>> directories_;
+  std::set<std::string> let_go_;                 // by Remove: directories leave them alone
+  std::map<std::string, std::string> failures_;  // path -> why it is not in entries_
+  std::map<std::string, std::pair<DatabaseSpec, Origin>> blocked_;  // by one whose place it needs
+  std::map<std::string, std::string> homes_;  // replica or state directory -> path in entries_
+  uint64_t configuration_ = 0;                // counts Apply
+  std::function<Status()> reload_;
+  ConfigStatus config_status_;
+  std::mutex reload_mutex_;  // one Reload at a time; before mutex_
   bool stopping_ = false;
   TaskPool pool_;  // last: its tasks use the above
 };

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <span>
 
+#include "common/config/environment.h"
 #include "common/config/key_values.h"
 #include "common/config/option_table.h"
+#include "common/config/url.h"
 #include "common/os/file.h"
 
 namespace sqlite_s3 {
@@ -20,25 +23,44 @@ Status ErrorAt(const std::string& name, const toml::node& node, std::string_view
   return InvalidArgumentError(fmt::format("{}:{}: {}", name, node.source().begin.line, what));
 }
 
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// The length of the variable's name that `text` begins with.
+size_t NameLength(std::string_view text) {
+  const bool digit = !text.empty() && text.front() >= '0' && text.front() <= '9';
+  const auto* end = std::find_if_not(text.begin(), text.end(), IsNameCharacter);
+  return digit ? 0 : static_cast<size_t>(end - text.begin());
+}
+
 Result<std::string> Expand(const std::string& name, const toml::node& node, std::string_view text) {
   std::string out;
   for (;;) {
-    const size_t at = text.find("${");
+    const size_t at = text.find('$');
     out += text.substr(0, at);
     if (at == std::string_view::npos) {
       return out;
     }
-    const size_t end = text.find('}', at);
-    if (end == std::string_view::npos) {
-      return ErrorAt(name, node, "a ${ without its }");
+    text.remove_prefix(at + 1);
+    if (text.starts_with('$')) {
+      out += '$';
+      text.remove_prefix(1);
+      continue;
     }
-    const std::string variable(text.substr(at + 2, end - at - 2));
+    const bool braces = text.starts_with('{');
+    text.remove_prefix(braces ? 1 : 0);
+    const size_t length = NameLength(text);
+    if (length == 0 || (braces && !text.substr(length).starts_with('}'))) {
+      return ErrorAt(name, node, "a $ without a variable, hint: $NAME or ${NAME}; $$ is a $");
+    }
+    const std::string variable(text.substr(0, length));
     const char* value = getenv(variable.c_str());
     if (value == nullptr) {
       return ErrorAt(name, node, "environment variable " + Quoted(variable) + " is not set");
     }
     out += value;
-    text.remove_prefix(end + 1);
+    text.remove_prefix(length + (braces ? 1 : 0));
   }
 }
 
@@ -57,14 +79,47 @@ Result<std::string> TextOf(const std::string& name, const std::string& key,
   return ErrorAt(name, node, "key " + Quoted(key) + " takes a string, a whole number or a boolean");
 }
 
-// A table's options as one options string, those of `defaults` that it does not have included.
-Result<std::string> OptionsOf(const std::string& name, const toml::table& table,
-                              const toml::table* defaults, bool s3) {
-  std::string options;
-  auto add = [&](const toml::table& from, bool skip_known) -> Status {
+struct Reader {
+  const std::string& name;  // of the file
+  const toml::table* defaults = nullptr;
+  const ReplicaConfig& environment;
+
+  Result<std::string> Required(const toml::table& table, const char* key, const char* what) const {
+    const toml::node* node = table.get(key);
+    if (node == nullptr || !node->is_string()) {
+      return ErrorAt(name, table, fmt::format("a {} needs '{}', a string", what, key));
+    }
+    return TextOf(name, key, *node);
+  }
+
+  Result<std::string> AbsolutePath(const toml::table& table, const char* what) const {
+    ASSIGN_OR_RETURN(const std::string text, Required(table, "path", what));
+    const toml::node& node = *table.get("path");
+    if (!text.starts_with('/')) {
+      return ErrorAt(name, node, "'path' must be absolute");
+    }
+    auto path = MakeAbsolutePath(text);  // without "//" and a '/' at the end
+    return path.ok() ? path : Result<std::string>(ErrorAt(name, node, path.status().message()));
+  }
+
+  // A table's options as one options string, those of `defaults` that it does not have included.
+  // `own` are the keys that are no options.
+  Result<std::string> OptionsOf(const toml::table& table, std::span<const std::string_view> own,
+                                bool s3) const {
+    std::string options;
+    RETURN_IF_ERROR(AddOptions(table, own, nullptr, true, options));
+    if (defaults != nullptr) {
+      RETURN_IF_ERROR(AddOptions(*defaults, {}, &table, s3, options));
+    }
+    return options;
+  }
+
+  // `over`: what it has wins. `s3`: options of the store are for it.
+  Status AddOptions(const toml::table& from, std::span<const std::string_view> own,
+                    const toml::table* over, bool s3, std::string& options) const {
     for (const auto& [key_node, node] : from) {
       const std::string key(key_node.str());
-      if (!skip_known && (key == "path" || key == "replica")) {
+      if (std::find(own.begin(), own.end(), key) != own.end()) {
         continue;
       }
       const OptionDescriptor* option = FindOption(key);
@@ -75,7 +130,7 @@ Result<std::string> OptionsOf(const std::string& name, const toml::table& table,
                            (nearest.empty() ? std::string()
                                             : fmt::format(", hint: did you mean '{}'?", nearest)));
       }
-      if (skip_known && (table.contains(key) || (option->kind == OptionKind::kStore && !s3))) {
+      if (over != nullptr && (over->contains(key) || (option->kind == OptionKind::kStore && !s3))) {
         continue;
       }
       ASSIGN_OR_RETURN(const std::string text, TextOf(name, key, node));
@@ -86,41 +141,80 @@ Result<std::string> OptionsOf(const std::string& name, const toml::table& table,
       options += fmt::format("{}={}&", key, PercentEncode(text));
     }
     return Status::Ok();
-  };
-  RETURN_IF_ERROR(add(table, false));
-  if (defaults != nullptr) {
-    RETURN_IF_ERROR(add(*defaults, true));
   }
-  return options;
-}
 
-Result<DatabaseSpec> SpecOf(const std::string& name, const toml::table& table,
-                            const toml::table* defaults) {
-  DatabaseSpec spec;
-  for (const auto& [key, value] :
-       {std::pair("path", &spec.path), std::pair("replica", &spec.replica_url)}) {
-    const toml::node* node = table.get(key);
-    if (node == nullptr || !node->is_string()) {
-      return ErrorAt(name, table, fmt::format("a database needs '{}', a string", key));
+  Result<DatabaseSpec> Database(const toml::table& table) const {
+    static constexpr std::string_view kOwn[] = {"path", "replica"};
+    DatabaseSpec spec;
+    ASSIGN_OR_RETURN(spec.path, AbsolutePath(table, "database"));
+    ASSIGN_OR_RETURN(spec.replica_url, Required(table, "replica", "database"));
+    ASSIGN_OR_RETURN(const std::string options,
+                     OptionsOf(table, kOwn, spec.replica_url.starts_with("s3://")));
+    auto replica = ParseReplicaConfig(spec.replica_url, options, environment);
+    Status valid = replica.status();
+    if (valid.ok()) {
+      spec.replica = std::move(replica).value();
+      valid = CheckSidecarOptions(spec.replica.ship);
     }
-    ASSIGN_OR_RETURN(*value, TextOf(name, key, *node));
+    if (!valid.ok()) {
+      return ErrorAt(name, table, valid.message());
+    }
+    return spec;
   }
-  if (!spec.path.starts_with('/')) {
-    return ErrorAt(name, *table.get("path"), "'path' must be absolute");
+
+  // A string, or an array of them.
+  Status Globs(const toml::table& table, const char* key, std::vector<std::string>& out) const {
+    const toml::node* node = table.get(key);
+    if (node == nullptr) {
+      return Status::Ok();
+    }
+    std::vector<const toml::node*> texts{node};
+    if (const toml::array* array = node->as_array()) {
+      texts.clear();
+      for (const toml::node& element : *array) {
+        texts.push_back(&element);
+      }
+    }
+    for (const toml::node* text : texts) {
+      if (!text->is_string() || text->as_string()->get().empty()) {
+        return ErrorAt(name, *text, fmt::format("'{}' takes a glob, or an array of globs", key));
+      }
+      ASSIGN_OR_RETURN(out.emplace_back(), TextOf(name, key, *text));
+    }
+    if (texts.empty()) {
+      return ErrorAt(name, *node, fmt::format("'{}' is empty", key));
+    }
+    return Status::Ok();
   }
-  ASSIGN_OR_RETURN(const std::string options,
-                   OptionsOf(name, table, defaults, spec.replica_url.starts_with("s3://")));
-  auto replica = ParseReplicaConfig(spec.replica_url, options);
-  Status valid = replica.status();
-  if (valid.ok()) {
-    spec.replica = std::move(replica).value();
-    valid = CheckSidecarOptions(spec.replica.ship);
+
+  Status Flag(const toml::table& table, const char* key, bool& out) const {
+    const toml::node* node = table.get(key);
+    if (node != nullptr && !node->is_boolean()) {
+      return ErrorAt(name, *node, fmt::format("'{}' is true or false", key));
+    }
+    out = node != nullptr ? node->as_boolean()->get() : out;
+    return Status::Ok();
   }
-  if (!valid.ok()) {
-    return ErrorAt(name, table, valid.message());
+
+  Result<DirectorySpec> Directory(const toml::table& table) const {
+    static constexpr std::string_view kOwn[] = {"path",      "replica", "pattern",
+                                                "recursive", "watch",   "exclude"};
+    DirectorySpec spec;
+    ASSIGN_OR_RETURN(spec.path, AbsolutePath(table, "directory"));
+    ASSIGN_OR_RETURN(spec.replica, Required(table, "replica", "directory"));
+    RETURN_IF_ERROR(Globs(table, "pattern", spec.patterns));
+    RETURN_IF_ERROR(Globs(table, "exclude", spec.exclude));
+    RETURN_IF_ERROR(Flag(table, "recursive", spec.recursive));
+    RETURN_IF_ERROR(Flag(table, "watch", spec.watch));
+    ASSIGN_OR_RETURN(spec.options, OptionsOf(table, kOwn, spec.replica.starts_with("s3://")));
+    spec.defaults = environment;
+    // What is wrong with any database of it is wrong with this one.
+    if (const auto some = DatabaseSpecIn(spec, spec.path, "x"); !some.ok()) {
+      return ErrorAt(name, table, some.status().message());
+    }
+    return spec;
   }
-  return spec;
-}
+};
 
 struct TextKey {
   std::string_view key;
@@ -147,7 +241,8 @@ constexpr PriceKey kPrices[] = {
 
 Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name) {
   AgentConfig config;
-  const toml::table* defaults = root["defaults"].as_table();
+  ASSIGN_OR_RETURN(const ReplicaConfig environment, EnvironmentDefaults());
+  Reader reader{name, root["defaults"].as_table(), environment};
   for (const auto& [key_node, node] : root) {
     const std::string key(key_node.str());
     const auto field = std::find_if(std::begin(kTexts), std::end(kTexts),
@@ -162,16 +257,22 @@ Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name)
         return ErrorAt(name, node, fmt::format("'{}' must be a number, 0 to {}", key, kMostPrice));
       }
       config.prices.*price->field = *value;
-    } else if (key == "defaults" && defaults != nullptr) {
-      RETURN_IF_ERROR(OptionsOf(name, *defaults, nullptr, true).status());
+    } else if (key == "defaults" && reader.defaults != nullptr) {
+      std::string ignored;
+      RETURN_IF_ERROR(reader.AddOptions(*reader.defaults, {}, nullptr, true, ignored));
     } else if (key == "database" && node.is_array_of_tables()) {
       for (const toml::node& element : *node.as_array()) {
-        ASSIGN_OR_RETURN(DatabaseSpec spec, SpecOf(name, *element.as_table(), defaults));
+        ASSIGN_OR_RETURN(DatabaseSpec spec, reader.Database(*element.as_table()));
         if (std::any_of(config.databases.begin(), config.databases.end(),
                         [&](const DatabaseSpec& other) { return other.path == spec.path; })) {
           return ErrorAt(name, element, "database '" + spec.path + "' is there twice");
         }
         config.databases.push_back(std::move(spec));
+      }
+    } else if (key == "directory" && node.is_array_of_tables()) {
+      for (const toml::node& element : *node.as_array()) {
+        ASSIGN_OR_RETURN(DirectorySpec spec, reader.Directory(*element.as_table()));
+        config.directories.push_back(std::move(spec));
       }
     } else {
       std::string known;
@@ -181,9 +282,9 @@ Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name)
       for (const PriceKey& text : kPrices) {
         known += fmt::format("{}, ", text.key);
       }
-      return ErrorAt(
-          name, node,
-          fmt::format("unknown key {}, hint: {}[defaults], [[database]]", Quoted(key), known));
+      return ErrorAt(name, node,
+                     fmt::format("unknown key {}, hint: {}[defaults], [[database]], [[directory]]",
+                                 Quoted(key), known));
     }
   }
   return config;

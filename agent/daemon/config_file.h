@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent/daemon/database_task.h"
+#include "agent/daemon/directory_spec.h"
 
 namespace sqlite_s3 {
 
@@ -14,11 +15,13 @@ struct AgentConfig {
   std::string control, log_format, log_level;  // empty: not given
   std::string heartbeat_url, heartbeat_interval;
   Prices prices;
-  std::vector<DatabaseSpec> databases;  // in the file's order
+  std::vector<DatabaseSpec> databases;     // in the file's order
+  std::vector<DirectorySpec> directories;  // likewise
 };
 
-// `name` is for messages. ${NAME} in a string is that environment variable; one that is not set is
-// an error. kInvalidArgument for everything that is wrong.
+// `name` is for messages. $NAME and ${NAME} in a string are that environment variable, one that is
+// not set is an error; $$ is a $. What the environment gives as options (environment.h) is below
+// what the file and its URLs say. kInvalidArgument for everything that is wrong.
 Result<AgentConfig> ParseAgentConfig(std::string_view text, const std::string& name);
 Result<AgentConfig> LoadAgentConfig(const std::string& path);
 

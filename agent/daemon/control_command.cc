@@ -84,6 +84,17 @@ int RunControl(const ControlCommand& command) {
     // A monitor shows the first line.
     fmt::print("{}\n", Field(done, "summary"));
     PrintTable(done["databases"]);
+    for (const Json& directory : done["directories"]) {
+      const std::string error = Field(directory, "last_error");
+      fmt::print("directory {}: {} databases{}{}\n", Field(directory, "path"),
+                 Field(directory, "databases"), error.empty() ? "" : ", ", error);
+    }
+    for (const Json& refused : done["refused"]) {
+      fmt::print("refused {}: {}\n", Field(refused, "database"), Field(refused, "why"));
+    }
+    if (const std::string why = Field(done["config"], "refused"); !why.empty()) {
+      fmt::print("the configuration was read again and refused, the old one goes on: {}\n", why);
+    }
   } else if (done.contains("databases")) {
     for (const Json& one : done["databases"]) {
       if (one.contains("error")) {

@@ -13,6 +13,7 @@
 
 #include "agent/daemon/health.h"
 #include "common/base/exit_codes.h"
+#include "common/config/environment.h"
 #include "common/os/errno_status.h"
 
 namespace sqlite_s3 {
@@ -160,8 +161,22 @@ Result<Json> StatusOf(Agent& agent, const Prices& prices, const std::string& onl
     return NotFoundError("database '" + only + "' is not shipped by this agent");
   }
   const Health health = HealthOf(statuses);
-  return Json{
+  Json status{
       {"ok", health.ok()}, {"summary", FormatHealth(health)}, {"databases", std::move(databases)}};
+  Json& directories = status["directories"] = Json::array();
+  for (const DirectoryStatus& directory : agent.GetDirectoryStatus()) {
+    directories.push_back({{"path", directory.path},
+                           {"watched", directory.watched},
+                           {"databases", directory.databases},
+                           {"last_error", directory.last_error}});
+  }
+  Json& refused = status["refused"] = Json::array();
+  for (const auto& [path, why] : agent.GetRefused()) {
+    refused.push_back({{"database", path}, {"why", why}});
+  }
+  const ConfigStatus config = agent.GetConfigStatus();
+  status["config"] = {{"file", config.file}, {"loads", config.loads}, {"refused", config.refused}};
+  return status;
 }
 
 // With `wait`: when it returns, the store has every commit made before. Else it is only asked for.
@@ -217,6 +232,10 @@ Result<Json> Do(Agent& agent, const Prices& prices, const nlohmann::json& reques
   if (command == "sync" && Flag(request, "all")) {
     return SyncAll(agent, Timeout(request), !Flag(request, "no_wait"));
   }
+  if (command == "reload") {
+    RETURN_IF_ERROR(agent.Reload());
+    return Json{{"loads", agent.GetConfigStatus().loads}};
+  }
   if (command == "add") {
     DatabaseSpec spec;
     spec.path = Text(request, "database");
@@ -224,7 +243,9 @@ Result<Json> Do(Agent& agent, const Prices& prices, const nlohmann::json& reques
       return InvalidArgumentError("a database's path must be absolute");
     }
     spec.replica_url = Text(request, "replica");
-    ASSIGN_OR_RETURN(spec.replica, ParseReplicaConfig(spec.replica_url, Text(request, "options")));
+    ASSIGN_OR_RETURN(const ReplicaConfig environment, EnvironmentDefaults());
+    ASSIGN_OR_RETURN(spec.replica,
+                     ParseReplicaConfig(spec.replica_url, Text(request, "options"), environment));
     const std::string path = spec.path;
     RETURN_IF_ERROR(agent.Add(std::move(spec)));
     return Json{{"database", path}};

@@ -1,7 +1,7 @@
 #pragma once
-// ControlServer: the Unix socket behind `status`, `sync`, `image`, `mark`, `add`, `remove`, `pause`
-// and `resume`. One request and one answer a connection, each a line of JSON. Mode 0600, and only
-// this process's own user and root are answered.
+// ControlServer: the Unix socket behind `status`, `sync`, `image`, `mark`, `add`, `remove`,
+// `reload`, `pause` and `resume`. One request and one answer a connection, each a line of JSON.
+// Mode 0600, and only this process's own user and root are answered.
 
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -13,6 +13,7 @@ struct Prices {
   double put_per_1000 = 0.005;  // PUT and LIST
   double get_per_1000 = 0.0004;
   double gb_month = 0.023;  // of storage, 10^9 bytes
+  bool operator==(const Prices&) const = default;
 };
 
 // Requests at the pace of the time observed, and one month's storage of what a month at that pace

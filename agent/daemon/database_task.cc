@@ -90,6 +90,9 @@ Status DatabaseTask::Start(bool watched) {
     waits_for_file_ = true;
   }
   ASSIGN_OR_RETURN(DatabaseFile file, FindDatabaseFile(spec_.path));
+  if (!spec_.real_path.empty() && file.path != spec_.real_path) {
+    return FailedPreconditionError("'" + spec_.path + "' leads out of its directory");
+  }
   RETURN_IF_ERROR(claims_.Claim(file.id, spec_.path));
   Status ready = CheckReadyToShip(file);
   if (!ready.ok()) {

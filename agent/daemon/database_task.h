@@ -25,10 +25,11 @@ namespace sqlite_s3 {
 
 struct DatabaseSpec {
   std::string path;         // absolute, as configured
+  std::string real_path;    // of a directory's: where it must lie; empty: wherever a link leads
   std::string replica_url;  // as configured; never with credentials
   ReplicaConfig replica;
   bool operator==(const DatabaseSpec& other) const {
-    return path == other.path && replica_url == other.replica_url &&
+    return path == other.path && real_path == other.real_path && replica_url == other.replica_url &&
            replica.location == other.replica.location && replica.ship == other.replica.ship;
   }
 };

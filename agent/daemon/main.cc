@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <string_view>
@@ -47,18 +48,18 @@ int Run(int argc, char** argv) {
   run_app->add_flag("--once", run.once, "ship what is there and exit");
   run_app->add_option("--log-format", run.log_format, "text or json");
   run_app->add_option("--log-level", run.log_level, "debug, info, warning or error");
-  run_app->add_option("--control", run.control, "listen on this Unix socket for status, sync, ...")
-      ->envname("SQLITE_S3_AGENT_CONTROL");
-  run_app
-      ->add_option("--heartbeat-url", run.heartbeat_url,
-                   "ask this URL at intervals while all is well")
-      ->envname("SQLITE_S3_AGENT_HEARTBEAT_URL");
+  run_app->add_option("--control", run.control, "listen on this Unix socket for status, sync, ...");
+  run_app->add_option("--heartbeat-url", run.heartbeat_url,
+                      "ask this URL at intervals while all is well");
   run_app->add_option("--heartbeat-interval", run.heartbeat_interval, "default: 1m");
   run_app->add_flag("--restore-if-missing", run.restore_if_missing,
                     "restore the database first if there is none");
   run_app->footer(
       "With -- COMMAND [ARGUMENT...] the application is started, shipped while it runs, "
-      "and flushed after it ends.");
+      "and flushed after it ends. SIGHUP reads FILE again. What neither the command line nor FILE "
+      "says is taken from SQLITE_S3_AGENT_CONFIG, _CONTROL, _LOG_FORMAT, _LOG_LEVEL, "
+      "_HEARTBEAT_URL, _HEARTBEAT_INTERVAL, and options from SQLITE_S3_ and their name in "
+      "capitals.");
 
   std::string checked;
   CLI::App* check_app = app.add_subcommand("check-config", "says what a configuration file means");
@@ -99,6 +100,7 @@ int Run(int argc, char** argv) {
   add_control("remove", "flushes a database and ships it no more")
       ->add_option("database", control.database, "the database")
       ->required();
+  add_control("reload", "reads the configuration file again");
   add_control("pause", "flushes a database and closes it")
       ->add_option("database", control.database, only);
   add_control("resume", "goes on after pause")->add_option("database", control.database, only);
@@ -111,6 +113,10 @@ int Run(int argc, char** argv) {
   }
   try {
     app.parse(ours, argv);
+    const char* config = getenv("SQLITE_S3_AGENT_CONFIG");
+    if (run.config.empty() && run.database.empty() && config != nullptr) {
+      run.config = config;
+    }
     if (*run_app && run.config.empty() && run.replica.empty()) {
       throw CLI::RequiredError("DATABASE and REPLICA, or --config FILE,");
     }

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include "agent/daemon/agent.h"
 #include "agent/daemon/child.h"
@@ -17,6 +19,7 @@
 #include "agent/daemon/failure.h"
 #include "agent/daemon/overseer.h"
 #include "common/base/exit_codes.h"
+#include "common/config/environment.h"
 #include "common/config/url.h"
 #include "common/os/errno_status.h"
 
@@ -46,7 +49,8 @@ Result<DatabaseSpec> SpecOfCommandLine(const RunCommand& command) {
   DatabaseSpec spec;
   ASSIGN_OR_RETURN(spec.path, MakeAbsolutePath(command.database));
   spec.replica_url = command.replica;
-  ASSIGN_OR_RETURN(spec.replica, ParseReplicaConfig(command.replica, command.options));
+  ASSIGN_OR_RETURN(const ReplicaConfig environment, EnvironmentDefaults());
+  ASSIGN_OR_RETURN(spec.replica, ParseReplicaConfig(command.replica, command.options, environment));
   RETURN_IF_ERROR(CheckSidecarOptions(spec.replica.ship));
   return spec;
 }
@@ -113,14 +117,88 @@ int RunOnce(const DatabaseSpec& spec, Logger& log) {
 }
 
 // An empty replica is a first start: there is nothing to restore.
-int RestoreIfMissing(const RunCommand& command) {
-  auto restore = Child::Start(
-      {command.restore_program, command.replica, "-o", command.database, "--if-not-exists"}, true);
+int RestoreIfMissing(const RunCommand& command, const DatabaseSpec& spec) {
+  auto restore =
+      Child::Start({command.restore_program, FormatReplicaUrl(spec.replica_url, spec.replica), "-o",
+                    command.database, "--if-not-exists"},
+                   true);
   if (!restore.ok()) {
     return Fail(restore.status());
   }
   const int code = restore->Wait();
   return code == ExitCodeFor(StatusCode::kNotFound) ? 0 : code;
+}
+
+// What a directory has now, those first that cannot be shipped.
+std::vector<Result<DatabaseSpec>> DatabasesNow(const DirectorySpec& directory) {
+  FileClaims claims;
+  const DirectoryScan scan =
+      ScanDirectory(directory, claims, [](const std::string&) { return false; });
+  std::vector<Result<DatabaseSpec>> specs;
+  if (!scan.status.ok()) {
+    specs.emplace_back(scan.status);
+  }
+  for (const std::string& relative : scan.databases) {
+    specs.push_back(DatabaseSpecIn(directory, scan.root, relative));
+  }
+  return specs;
+}
+
+int RunAllOnce(const AgentConfig& config, Logger& log) {
+  int code = 0;
+  auto run = [&](const Result<DatabaseSpec>& spec) {
+    const int one = spec.ok() ? RunOnce(*spec, log) : Fail(spec.status());
+    code = code == 0 ? one : code;
+  };
+  for (const DatabaseSpec& spec : config.databases) {
+    run(spec);
+  }
+  for (const DirectorySpec& directory : config.directories) {
+    for (const auto& spec : DatabasesNow(directory)) {
+      run(spec);
+    }
+  }
+  return code;
+}
+
+// A flag wins over the file, and the file over the environment.
+void Complete(const AgentConfig& config, RunCommand& command) {
+  for (const auto& [told, file, variable] :
+       {std::tuple(&command.control, &config.control, "SQLITE_S3_AGENT_CONTROL"),
+        std::tuple(&command.log_format, &config.log_format, "SQLITE_S3_AGENT_LOG_FORMAT"),
+        std::tuple(&command.log_level, &config.log_level, "SQLITE_S3_AGENT_LOG_LEVEL"),
+        std::tuple(&command.heartbeat_url, &config.heartbeat_url, "SQLITE_S3_AGENT_HEARTBEAT_URL"),
+        std::tuple(&command.heartbeat_interval, &config.heartbeat_interval,
+                   "SQLITE_S3_AGENT_HEARTBEAT_INTERVAL")}) {
+    if (told->empty()) {
+      *told = *file;
+    }
+    if (const char* value = getenv(variable); told->empty() && value != nullptr) {
+      *told = value;
+    }
+  }
+}
+
+// `running`: what was taken at the start, some of it for good.
+Status Reload(const RunCommand& flags, const RunCommand& running, const Prices& prices,
+              Agent& agent, Logger& log) {
+  ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(flags.config));
+  RunCommand command = flags;
+  Complete(config, command);
+  for (const auto& [key, same] :
+       {std::pair("control", command.control == running.control),
+        std::pair("heartbeat_url", command.heartbeat_url == running.heartbeat_url),
+        std::pair("heartbeat_interval", command.heartbeat_interval == running.heartbeat_interval),
+        std::pair("price_...", config.prices == prices)}) {
+    if (!same) {
+      return FailedPreconditionError("'" + std::string(key) +
+                                     "' cannot change while the agent runs, hint: start it again");
+    }
+  }
+  Logger unused;
+  RETURN_IF_ERROR(ConfigureLog(command, unused));  // before anything is changed
+  RETURN_IF_ERROR(agent.Apply(config.databases, config.directories));
+  return ConfigureLog(command, log);
 }
 
 }  // namespace
@@ -130,41 +208,42 @@ int RunCheckConfig(const std::string& path) {
   if (!config.ok()) {
     return Fail(config.status());
   }
-  for (const DatabaseSpec& spec : config->databases) {
+  auto print = [](const DatabaseSpec& spec) {
     std::puts((spec.path + " -> " + spec.replica_url).c_str());
     std::puts(FormatShipOptions(spec.replica.ship).c_str());
+  };
+  for (const DatabaseSpec& spec : config->databases) {
+    print(spec);
+  }
+  for (const DirectorySpec& directory : config->directories) {
+    std::puts(("directory " + directory.path + " -> " + directory.replica).c_str());
+    for (const auto& spec : DatabasesNow(directory)) {
+      if (!spec.ok()) {
+        return Fail(spec.status());
+      }
+      print(*spec);
+    }
   }
   return 0;
 }
 
 int RunAgent(RunCommand command) {
-  std::vector<DatabaseSpec> specs;
-  Prices prices;
+  AgentConfig config;
   if (!command.config.empty()) {
-    auto config = LoadAgentConfig(command.config);
-    if (!config.ok()) {
-      return Fail(config.status());
+    auto loaded = LoadAgentConfig(command.config);
+    if (!loaded.ok()) {
+      return Fail(loaded.status());
     }
-    // The command line and the environment win.
-    for (const auto& [told, file] :
-         {std::pair(&command.control, &config->control),
-          std::pair(&command.log_format, &config->log_format),
-          std::pair(&command.log_level, &config->log_level),
-          std::pair(&command.heartbeat_url, &config->heartbeat_url),
-          std::pair(&command.heartbeat_interval, &config->heartbeat_interval)}) {
-      if (told->empty()) {
-        *told = *file;
-      }
-    }
-    prices = config->prices;
-    specs = std::move(config->databases);
+    config = std::move(loaded).value();
   } else {
     auto spec = SpecOfCommandLine(command);
     if (!spec.ok()) {
       return Fail(spec.status());
     }
-    specs.push_back(std::move(spec).value());
+    config.databases.push_back(std::move(spec).value());
   }
+  const RunCommand flags = command;
+  Complete(config, command);
   Logger log;
   if (const Status status = ConfigureLog(command, log); !status.ok()) {
     return Fail(status);
@@ -174,30 +253,27 @@ int RunAgent(RunCommand command) {
     return Fail(signals.status());
   }
   if (command.restore_if_missing) {
-    if (const int code = RestoreIfMissing(command); code != 0) {
+    if (const int code = RestoreIfMissing(command, config.databases.front()); code != 0) {
       return code;
     }
   }
   if (command.once) {
-    int code = 0;
-    for (const DatabaseSpec& spec : specs) {
-      const int one = RunOnce(spec, log);
-      code = code == 0 ? one : code;
-    }
-    return code;
+    return RunAllOnce(config, log);
   }
   auto agent = Agent::Create(log);
   if (!agent.ok()) {
     return Fail(agent.status());
   }
-  for (DatabaseSpec& spec : specs) {
-    if (const Status added = (*agent)->Add(std::move(spec)); !added.ok()) {
-      return Fail(added);
-    }
+  if (const Status applied = (*agent)->Apply(config.databases, config.directories); !applied.ok()) {
+    return Fail(applied);
+  }
+  if (!command.config.empty()) {
+    (*agent)->SetReload(command.config,
+                        [&] { return Reload(flags, command, config.prices, **agent, log); });
   }
   std::unique_ptr<ControlServer> control;
   if (!command.control.empty()) {
-    auto listening = ControlServer::Listen(command.control, **agent, prices);
+    auto listening = ControlServer::Listen(command.control, **agent, config.prices);
     if (!listening.ok()) {
       return Fail(listening.status());
     }
@@ -236,6 +312,8 @@ int RunAgent(RunCommand command) {
         }
       } else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
         (*agent)->Stop();
+      } else if (info.ssi_signo == SIGHUP && !command.config.empty()) {
+        (void)(*agent)->Reload();  // what is wrong is in the log and the status
       }
     }
   });

@@ -1,5 +1,7 @@
 #include "common/config/options.h"
 
+#include <utility>
+
 #include "common/config/key_values.h"
 #include "common/config/option_table.h"
 #include "common/config/url.h"
@@ -49,9 +51,22 @@ Status Apply(std::string_view text, std::string_view separators, std::string_vie
 }  // namespace
 
 Result<ReplicaConfig> ParseReplicaConfig(std::string_view url, std::string_view options) {
-  ASSIGN_OR_RETURN(const ReplicaUrl parsed, ParseReplicaUrl(url));
+  return ParseReplicaConfig(url, options, ReplicaConfig());
+}
+
+Result<ReplicaConfig> ParseReplicaConfig(std::string_view url, std::string_view options,
+                                         const ReplicaConfig& defaults) {
+  ASSIGN_OR_RETURN(ReplicaUrl parsed, ParseReplicaUrl(url));
   ReplicaConfig config;
-  config.location = parsed.location;
+  config.ship = defaults.ship;
+  if (parsed.location.scheme == "s3") {
+    config.location = defaults.location;
+  }
+  config.location.scheme = std::move(parsed.location.scheme);
+  config.location.path = std::move(parsed.location.path);
+  config.location.bucket = std::move(parsed.location.bucket);
+  config.location.prefix = std::move(parsed.location.prefix);
+  config.location.name = std::move(parsed.location.name);
   RETURN_IF_ERROR(Apply(parsed.query, kQuerySeparators, "replica URL", config));
   RETURN_IF_ERROR(Apply(options, kOptionSeparators, "options", config));  // last: it wins
   return config;
@@ -64,6 +79,23 @@ std::string FormatShipOptions(const ShipOptions& options) {
   for (const OptionDescriptor& option : OptionTable()) {
     if (option.kind == OptionKind::kShip) {
       out += std::string(option.name) + "=" + PercentEncode(option.format(config)) + "\n";
+    }
+  }
+  return out;
+}
+
+std::string FormatReplicaUrl(std::string_view url, const ReplicaConfig& config) {
+  const ReplicaConfig defaults;
+  std::string out(url.substr(0, url.find('?')));
+  char separator = '?';
+  for (const OptionDescriptor& option : OptionTable()) {
+    if (option.kind == OptionKind::kStore && config.location.scheme == "s3" &&
+        option.format(config) != option.format(defaults)) {
+      out += separator;
+      out += option.name;
+      out += '=';
+      out += PercentEncode(option.format(config));
+      separator = '&';
     }
   }
   return out;

@@ -85,6 +85,12 @@ struct ReplicaConfig {
 // Query keys are percent-decoded; `options` is "key=value" pairs separated by ',' ';' '&' or white
 // space and wins over the query. Errors never print values of keys that may hold secrets.
 Result<ReplicaConfig> ParseReplicaConfig(std::string_view url, std::string_view options = {});
+// With `defaults` in place of the built-in ones; of its location only the store options count, and
+// those for s3 replicas only.
+Result<ReplicaConfig> ParseReplicaConfig(std::string_view url, std::string_view options,
+                                         const ReplicaConfig& defaults);
+// `url`'s address with config's store options as its query, for a program that only reads.
+std::string FormatReplicaUrl(std::string_view url, const ReplicaConfig& config);
 
 // "250ms", "1s", "5m", "2h", "7d", or a plain number of milliseconds; "64KiB", "4MiB", "1GiB",
 // "10MB" or plain bytes. kInvalidArgument naming the text.
