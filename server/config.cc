@@ -133,6 +133,8 @@ Status ReadTable(const toml::table& table, const std::string& path, Config& conf
   RETURN_IF_ERROR(reader.Read("tls_key", config.tls_key_file, "a path"));
   RETURN_IF_ERROR(reader.Read("synchronous", synchronous, "\"normal\" or \"full\""));
   RETURN_IF_ERROR(reader.Read("max_connections", config.max_connections, "a number"));
+  RETURN_IF_ERROR(
+      reader.Read("max_connections_per_address", config.max_connections_per_address, "a number"));
   RETURN_IF_ERROR(reader.Read("log_requests", config.log_requests, "true or false"));
   if (!synchronous.empty()) {
     if (synchronous != "normal" && synchronous != "full") {

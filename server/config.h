@@ -30,6 +30,7 @@ struct Config {
   std::string tls_key_file;
   Synchronous synchronous = Synchronous::kNormal;
   unsigned max_connections = 512;
+  unsigned max_connections_per_address = 0;  // no limit
   bool log_requests = false;
 };
 

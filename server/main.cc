@@ -50,6 +50,7 @@ struct CommandLine {
   std::string region;
   std::string domain;
   unsigned max_connections = 0;
+  unsigned max_connections_per_address = 0;
 };
 
 Status SetAddress(const std::string& text, HostPort& out, bool* present) {
@@ -95,6 +96,9 @@ Status Assemble(CommandLine& line) {
   }
   if (line.max_connections != 0) {
     config.max_connections = line.max_connections;
+  }
+  if (line.max_connections_per_address != 0) {
+    config.max_connections_per_address = line.max_connections_per_address;
   }
   if (!line.synchronous.empty()) {
     config.synchronous = line.synchronous == "full" ? Synchronous::kFull : Synchronous::kNormal;
@@ -144,6 +148,9 @@ int Main(int argc, char** argv) {
                  "normal: survives kill -9; full: and power loss")
       ->check(CLI::IsMember({"normal", "full"}));
   app.add_option("--max-connections", line.max_connections, "at once (512)")
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--max-connections-per-address", line.max_connections_per_address,
+                 "of one client (no limit)")
       ->check(CLI::Range(1, 100000));
   app.add_option("--metrics-listen", line.metrics_listen,
                  "loopback ADDRESS:PORT that answers /metrics");

@@ -70,7 +70,7 @@ Result<std::unique_ptr<HttpServer>> StartSide(const HostPort& address, Handler& 
   HttpOptions options;
   options.host = address.host;
   options.port = address.port;
-  options.max_connections = 32;
+  options.patience.max_connections = 32;
   return HttpServer::Start(options, handler);
 }
 
@@ -106,7 +106,8 @@ Status Run(const Config& config) {
   HttpOptions http;
   http.host = config.listen.host;
   http.port = config.listen.port;
-  http.max_connections = config.max_connections;
+  http.patience.max_connections = config.max_connections;
+  http.max_connections_per_address = config.max_connections_per_address;
   if (!config.tls_key_file.empty()) {
     ASSIGN_OR_RETURN(http.tls_certificate_pem, ReadText(config.tls_certificate_file));
     ASSIGN_OR_RETURN(http.tls_key_pem, ReadText(config.tls_key_file));

@@ -2,22 +2,19 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <linux/sockios.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 #include "server/http/connection_watch.h"
 #include "server/http/listen_socket.h"
+#include "server/http/outgoing.h"
 
 namespace sqlite_s3::server {
 namespace {
@@ -25,33 +22,13 @@ namespace {
 constexpr size_t kConnectionMemory = 128 * 1024;  // head and upload buffer; mapped as it is touched
 constexpr size_t kBlockSize = 1024 * 1024;        // of a streamed answer, at most; as bodies lie
 constexpr size_t kMaxHeadBytes = 32 * 1024;       // URL and headers
+constexpr size_t kClosingConnections = 64;
 constexpr uint64_t kMaxDrainBytes = uint64_t{64} << 20;
 
 int SocketOf(MHD_Connection* connection) {
   const MHD_ConnectionInfo* info =
       MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   return info ? info->connect_fd : -1;
-}
-
-// Dissolving the association sends a reset at once, whatever is queued (connect(2), AF_UNSPEC).
-void ResetConnection(int fd) {
-  sockaddr nobody{};
-  nobody.sa_family = AF_UNSPEC;
-  (void)::connect(fd, &nobody, sizeof(nobody));  // an error: it is gone already
-}
-
-// What was sent has arrived at the peer, or a second is over: a reset would overtake it. No event
-// tells that, so it is looked at every millisecond; only fault rules come here.
-void AwaitDelivery(int fd) {
-  int off = 0;
-  (void)::setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
-  for (int i = 0; i < 1000; ++i) {
-    int queued = 0;
-    if (::ioctl(fd, SIOCOUTQ, &queued) != 0 || queued == 0) {
-      return;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
 }
 
 std::string AddressOf(MHD_Connection* connection) {
@@ -69,60 +46,14 @@ std::string AddressOf(MHD_Connection* connection) {
   return ::inet_ntop(address->sa_family, bytes, text, sizeof(text)) ? text : "";
 }
 
-// What a streamed answer needs; owned by the MHD_Response.
-struct Outgoing {
-  Response response;
-  int fd = -1;
-  uint64_t sent = 0;
-};
-
-// Holds a throttled answer to its rate; a second's worth at most in one go.
-size_t Throttle(Outgoing& out, size_t max) {
-  const uint64_t rate = out.response.bytes_per_second;
-  if (rate == 0) {
-    return max;
-  }
-  const uint64_t slice = std::max<uint64_t>(1, rate / 10);
-  const size_t take = static_cast<size_t>(std::min<uint64_t>(max, slice));
-  std::this_thread::sleep_for(std::chrono::microseconds(take * 1'000'000 / rate));
-  return take;
-}
-
-ssize_t NextBytes(Outgoing& out, uint64_t position, char* buffer, size_t max) {
-  Response& response = out.response;
-  if (response.cut_after) {
-    if (out.sent >= *response.cut_after) {
-      AwaitDelivery(out.fd);
-      if (response.ending == Ending::kReset) {
-        ResetConnection(out.fd);
-      }
-      return MHD_CONTENT_READER_END_WITH_ERROR;
-    }
-    max = static_cast<size_t>(std::min<uint64_t>(max, *response.cut_after - out.sent));
-  }
-  max = Throttle(out, max);
-  size_t n = 0;
-  if (response.stream) {
-    Result<size_t> read = response.stream->Read({reinterpret_cast<uint8_t*>(buffer), max});
-    if (!read.ok()) {
-      return MHD_CONTENT_READER_END_WITH_ERROR;
-    }
-    n = *read;
-  } else if (position < response.body.size()) {
-    n = std::min(max, response.body.size() - static_cast<size_t>(position));
-    std::memcpy(buffer, response.body.data() + position, n);
-  }
-  if (n == 0) {  // fewer bytes than were promised
-    return MHD_CONTENT_READER_END_WITH_ERROR;
-  }
-  out.sent += n;
-  return static_cast<ssize_t>(n);
-}
-
 // libmicrohttpd is C: nothing may be thrown through it, here and below.
 ssize_t ReadAnswer(void* cls, uint64_t position, char* buffer, size_t max) noexcept {
+  Outgoing& out = *static_cast<Outgoing*>(cls);
   try {
-    return NextBytes(*static_cast<Outgoing*>(cls), position, buffer, max);
+    out.watched->Working();
+    const std::optional<size_t> n = NextBytes(out, position, buffer, max);
+    out.watched->WaitingAfterSending(n.value_or(0));
+    return n ? static_cast<ssize_t>(*n) : MHD_CONTENT_READER_END_WITH_ERROR;
   } catch (...) {  // out of memory: this answer ends here
     return MHD_CONTENT_READER_END_WITH_ERROR;
   }
@@ -133,8 +64,11 @@ void FreeOutgoing(void* cls) { delete static_cast<Outgoing*>(cls); }
 // One request, from its first line to its completion.
 struct Conversation {
   std::string target;
+  WatchedConnection* watched = nullptr;
   std::unique_ptr<Exchange> exchange;
   std::optional<Response> refusal;  // known; the body is only read to be able to answer
+  // Bytes that are queued with the answer, if there is one; those of a stream are not.
+  std::optional<uint64_t> answered;
   bool begun = false;
   bool is_head = false;
 };
@@ -155,7 +89,9 @@ MHD_Result CollectHeader(void* cls, MHD_ValueKind, const char* name, const char*
 class MicrohttpdServer : public HttpServer {
  public:
   MicrohttpdServer(Handler& handler, const HttpOptions& options)
-      : handler_(handler), watch_(options.head_timeout), tls_(!options.tls_key_pem.empty()) {}
+      : handler_(handler),
+        watch_(Clock::Real(), options.patience),
+        tls_(!options.tls_key_pem.empty()) {}
   ~MicrohttpdServer() override { Stop(std::chrono::milliseconds(0)); }
 
   Status Run(const HttpOptions& options) {
@@ -166,6 +102,10 @@ class MicrohttpdServer : public HttpServer {
     if (tls_) {
       flags |= MHD_USE_TLS;
     }
+    // The watch closes one for each beyond its limit; until that one has gone there are more.
+    const auto limit =
+        static_cast<unsigned>(options.patience.max_connections + kClosingConnections);
+    watch_.Start();
     MHD_OptionItem tls_options[] = {
         {MHD_OPTION_HTTPS_MEM_KEY, 0, const_cast<char*>(options.tls_key_pem.c_str())},
         {MHD_OPTION_HTTPS_MEM_CERT, 0, const_cast<char*>(options.tls_certificate_pem.c_str())},
@@ -176,7 +116,7 @@ class MicrohttpdServer : public HttpServer {
         flags, 0, nullptr, nullptr, &MicrohttpdServer::OnAccess, this, MHD_OPTION_EXTERNAL_LOGGER,
         &MicrohttpdServer::OnLog, this,  // first: options log too
         MHD_OPTION_LISTEN_SOCKET, socket.fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemory,
-        MHD_OPTION_CONNECTION_LIMIT, options.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         options.max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
         static_cast<unsigned>(options.idle_timeout.count()), MHD_OPTION_URI_LOG_CALLBACK,
         &MicrohttpdServer::OnTarget, this, MHD_OPTION_NOTIFY_COMPLETED,
@@ -223,24 +163,32 @@ class MicrohttpdServer : public HttpServer {
     }
   }
 
-  static void OnConnection(void* cls, MHD_Connection* connection, void**,
+  static void OnConnection(void* cls, MHD_Connection* connection, void** context,
                            MHD_ConnectionNotificationCode code) noexcept {
     auto& self = *static_cast<MicrohttpdServer*>(cls);
     try {
       if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        self.watch_.Opened(connection, SocketOf(connection));
-      } else {
-        self.watch_.Closed(connection);
+        *context = self.watch_.Opened(SocketOf(connection));
+      } else if (*context) {
+        self.watch_.Closed(static_cast<WatchedConnection*>(*context));
       }
-    } catch (...) {  // not watched, for want of memory; everything else works
+    } catch (...) {  // no memory to watch it: OnAccess ends the connection
     }
+  }
+
+  static WatchedConnection* WatchedOf(MHD_Connection* connection) {
+    const MHD_ConnectionInfo* info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? static_cast<WatchedConnection*>(info->socket_context) : nullptr;
   }
 
   static void OnCompleted(void* cls, MHD_Connection* connection, void** context,
                           MHD_RequestTerminationCode) {
     delete static_cast<Conversation*>(*context);
     *context = nullptr;
-    static_cast<MicrohttpdServer*>(cls)->watch_.RequestEnded(connection);
+    if (WatchedConnection* watched = WatchedOf(connection)) {
+      static_cast<MicrohttpdServer*>(cls)->watch_.RequestEnded(watched);
+    }
   }
 
   static MHD_Result OnAccess(void* cls, MHD_Connection* connection, const char*, const char* method,
@@ -262,8 +210,32 @@ class MicrohttpdServer : public HttpServer {
                     const char* data, size_t* size, Conversation& conversation) {
     if (!conversation.begun) {
       conversation.begun = true;
-      return Begin(connection, method, version, conversation);
+      conversation.watched = WatchedOf(connection);
+      if (!conversation.watched) {
+        return MHD_NO;
+      }
+      watch_.RequestBegan(conversation.watched);
+      const MHD_Result begun = Begin(connection, method, version, conversation);
+      Wait(conversation, 0);
+      return begun;
     }
+    conversation.watched->Working();
+    const size_t received = *size;
+    const MHD_Result result = Continue(connection, data, size, conversation);
+    Wait(conversation, received);
+    return result;
+  }
+
+  static void Wait(Conversation& conversation, size_t received) {
+    if (conversation.answered) {
+      conversation.watched->WaitingAfterSending(*conversation.answered);
+    } else {
+      conversation.watched->WaitingAfterReceiving(received);
+    }
+  }
+
+  MHD_Result Continue(MHD_Connection* connection, const char* data, size_t* size,
+                      Conversation& conversation) {
     if (*size > 0) {
       if (!conversation.refusal) {
         conversation.exchange->OnBody({reinterpret_cast<const uint8_t*>(data), *size});
@@ -278,7 +250,6 @@ class MicrohttpdServer : public HttpServer {
 
   MHD_Result Begin(MHD_Connection* connection, const char* method, const char* version,
                    Conversation& conversation) {
-    watch_.RequestBegan(connection);
     Collector collector;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, &CollectHeader, &collector);
     Request request;
@@ -334,6 +305,7 @@ class MicrohttpdServer : public HttpServer {
     const bool close = response.ending != Ending::kNormal || stopping_;
     const Headers headers = std::move(response.headers);
     MHD_Response* answer = nullptr;
+    conversation.answered = plain ? response.body.size() : 0;
     if (plain) {
       answer = MHD_create_response_from_buffer(
           response.body.size(), const_cast<char*>(response.body.data()), MHD_RESPMEM_MUST_COPY);
@@ -344,6 +316,7 @@ class MicrohttpdServer : public HttpServer {
       auto outgoing = std::make_unique<Outgoing>();
       outgoing->response = std::move(response);
       outgoing->fd = fd;
+      outgoing->watched = conversation.watched;
       const size_t block = std::clamp<uint64_t>(size, 1, kBlockSize);
       answer = MHD_create_response_from_callback(size, block, &ReadAnswer, outgoing.get(),
                                                  &FreeOutgoing);

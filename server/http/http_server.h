@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/base/status.h"
+#include "server/http/connection_watch.h"
 #include "server/http/message.h"
 
 namespace sqlite_s3::server {
@@ -15,13 +16,10 @@ namespace sqlite_s3::server {
 struct HttpOptions {
   std::string host = "127.0.0.1";  // an address, not a name; "::1", "0.0.0.0"
   uint16_t port = 0;               // 0: any, see HttpServer::port
-  unsigned max_connections = 512;
+  Patience patience;
   unsigned max_connections_per_address = 0;  // 0: no such limit
   // A connection that sends or takes nothing for so long is closed.
   std::chrono::seconds idle_timeout{60};
-  // From a connection's start, or its last request's end, to the next head's last byte: a client
-  // that trickles header bytes is cut off at this time.
-  std::chrono::seconds head_timeout{60};
   std::string tls_certificate_pem;  // both or none
   std::string tls_key_pem;
 };

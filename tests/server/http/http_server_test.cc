@@ -57,6 +57,9 @@ class TestHandler : public Handler {
     if (request.path == "/letters") {
       response.stream_size = std::strtoull(request.query.c_str(), nullptr, 10);
       response.stream = std::make_unique<LetterStream>(response.stream_size);
+    } else if (request.path == "/endless") {
+      response.stream_size = uint64_t{1} << 40;
+      response.stream = std::make_unique<WatchedStream>(*this);
     } else if (request.path == "/lies") {
       response.stream_size = 1000;
       response.stream = std::make_unique<LetterStream>(10);
@@ -91,9 +94,29 @@ class TestHandler : public Handler {
     changed_.notify_all();
   }
 
+  void AwaitStreamEnd() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stream_ended_; });
+  }
+
  private:
+  // Says when the server drops it.
+  class WatchedStream : public LetterStream {
+   public:
+    explicit WatchedStream(TestHandler& handler)
+        : LetterStream(uint64_t{1} << 40), handler_(handler) {}
+    ~WatchedStream() override {
+      std::lock_guard lock(handler_.mutex_);
+      handler_.stream_ended_ = true;
+      handler_.changed_.notify_all();
+    }
+
+   private:
+    TestHandler& handler_;
+  };
   std::mutex mutex_;
   std::condition_variable changed_;
+  bool stream_ended_ = false;
   int waiting_ = 0;
   bool released_ = false;
 };
@@ -234,11 +257,43 @@ TEST_F(HttpServerTest, HeadersAreBounded) {
 
 TEST_F(HttpServerTest, WhoSendsNoHeadInTimeIsCutOff) {
   HttpOptions options;
-  options.head_timeout = std::chrono::seconds(1);
+  options.patience.head = std::chrono::seconds(1);
   Start(options);
   RawClient slow(server_->port());
   slow.Send("GET /echo HTTP/1.1\r\nHost");
   EXPECT_EQ(slow.ReadToEnd().find("HTTP/1.1 200"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, WhoseBodyTricklesIsCutOff) {
+  HttpOptions options;
+  options.patience.body = std::chrono::seconds(1);
+  Start(options);
+  RawClient slow(server_->port());
+  slow.Send("PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nten bytes!");
+  EXPECT_EQ(slow.ReadToEnd(), "");
+}
+
+TEST_F(HttpServerTest, WhoDoesNotTakeItsAnswerIsCutOff) {
+  HttpOptions options;
+  options.patience.body = std::chrono::seconds(1);
+  options.patience.min_bytes_per_second = 100'000'000;
+  Start(options);
+  RawClient slow(server_->port());
+  slow.Send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  handler_.AwaitStreamEnd();
+}
+
+TEST_F(HttpServerTest, OthersAreServedWhileAsManyAsMayConnectTrickleTheirHeads) {
+  HttpOptions options;
+  options.patience.max_connections = 4;
+  Start(options);
+  std::vector<std::unique_ptr<RawClient>> slow;
+  for (int i = 0; i < 20; ++i) {
+    slow.push_back(std::make_unique<RawClient>(server_->port()));
+    EXPECT_TRUE(slow.back()->Send("GET /echo HTTP/1.1\r\nX-Slow: "));
+  }
+  EXPECT_NE(Exchange(fmt::format("GET /letters?3 HTTP/1.1\r\n{}\r\n", kClose)).find("abc"),
+            std::string::npos);
 }
 
 TEST_F(HttpServerTest, StopLetsRequestsInFlightEndAndTakesNoNewOnes) {
