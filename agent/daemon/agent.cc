@@ -324,7 +324,8 @@ Status Agent::StopAll(bool look_once_more) {
       const int64_t left = std::max<int64_t>(bound - (Now() - since), 0);
       const Status stopped = task->Stop(milliseconds(left / 1000));
       if (!stopped.ok()) {
-        log_.Write(LogLevel::kWarning, task->spec().path, stopped.ToString());
+        log_.Write(LogLevel::kWarning, task->spec().path, stopped.ToString(),
+                   {.code = stopped.code()});
         std::lock_guard lock(mutex);
         if (first.ok()) {
           first = stopped.WithContext(task->spec().path);

@@ -227,6 +227,7 @@ constexpr TextKey kTexts[] = {
     {"log_level", &AgentConfig::log_level},
     {"heartbeat_url", &AgentConfig::heartbeat_url},
     {"heartbeat_interval", &AgentConfig::heartbeat_interval},
+    {"metrics", &AgentConfig::metrics},
 };
 
 struct PriceKey {

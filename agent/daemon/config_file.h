@@ -13,7 +13,7 @@ namespace sqlite_s3 {
 
 struct AgentConfig {
   std::string control, log_format, log_level;  // empty: not given
-  std::string heartbeat_url, heartbeat_interval;
+  std::string heartbeat_url, heartbeat_interval, metrics;
   Prices prices;
   std::vector<DatabaseSpec> databases;     // in the file's order
   std::vector<DirectorySpec> directories;  // likewise

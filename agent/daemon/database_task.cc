@@ -213,7 +213,8 @@ void DatabaseTask::SetWaiting(const Status& why) {
     waiting_ = why;
   }
   if (changed && !why.ok()) {
-    log_.Write(LogLevel::kWarning, spec_.path, "not shipped: " + why.message());
+    log_.Write(LogLevel::kWarning, spec_.path, "not shipped: " + why.message(),
+               {.code = why.code()});
   }
 }
 
@@ -228,13 +229,16 @@ DatabaseStatus DatabaseTask::Review() {
   }
   status.alarm = alarm;
   if (changed && alarm) {
+    const StatusCode code = status.has_engine ? StatusCode::kUnavailable : waiting().code();
     const std::string& why = status.has_engine ? status.engine.last_error : status.waiting_for;
     log_.Write(
         LogLevel::kError, spec_.path,
         fmt::format("alarm: nothing has reached the replica for {} though it should{}{}",
-                    FormatDuration(spec_.replica.ship.alarm_after), why.empty() ? "" : ": ", why));
+                    FormatDuration(spec_.replica.ship.alarm_after), why.empty() ? "" : ": ", why),
+        {.txid = status.engine.shipped_txid, .code = code});
   } else if (changed) {
-    log_.Write(LogLevel::kInfo, spec_.path, "the alarm is over");
+    log_.Write(LogLevel::kInfo, spec_.path, "the alarm is over",
+               {.txid = status.engine.shipped_txid});
   }
   return status;
 }

@@ -1,9 +1,11 @@
 #include "agent/daemon/log.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "common/base/time.h"
@@ -34,12 +36,19 @@ const char* LogLevelName(LogLevel level) {
 }
 
 std::string FormatLogLine(LogFormat format, int64_t time_us, LogLevel level,
-                          std::string_view database, std::string_view message) {
+                          std::string_view database, std::string_view message,
+                          const LogFields& fields) {
   if (format == LogFormat::kJson) {
     nlohmann::ordered_json json = {{"time", FormatTimeUtc(time_us)},
                                    {"level", LogLevelName(level)}};
     if (!database.empty()) {
       json["database"] = database;
+    }
+    if (fields.txid) {
+      json["txid"] = FormatTxid(fields.txid);
+    }
+    if (fields.code != StatusCode::kOk) {
+      json["code"] = StatusCodeName(fields.code);
     }
     json["message"] = message;
     return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -62,13 +71,22 @@ void Logger::Configure(LogFormat format, LogLevel least) {
   least_ = least;
 }
 
-void Logger::Write(LogLevel level, std::string_view database, std::string_view message) {
+// systemd.exec(5), $JOURNAL_STREAM: device and inode, to tell a redirected standard error.
+bool StandardErrorIsJournal() {
+  const char* stream = getenv("JOURNAL_STREAM");
+  struct stat st {};
+  return stream != nullptr && fstat(STDERR_FILENO, &st) == 0 &&
+         fmt::format("{}:{}", st.st_dev, st.st_ino) == stream;
+}
+
+void Logger::Write(LogLevel level, std::string_view database, std::string_view message,
+                   const LogFields& fields) {
   std::lock_guard lock(mutex_);
   if (level < least_) {
     return;
   }
   const std::string line =
-      FormatLogLine(format_, Clock::Real().WallMicros(), level, database, message) + "\n";
+      FormatLogLine(format_, Clock::Real().WallMicros(), level, database, message, fields) + "\n";
   (void)!write(fd_, line.data(), line.size());  // nobody is left to tell
 }
 

@@ -16,12 +16,22 @@ enum class LogFormat { kText, kJournal, kJson };
 Result<LogLevel> ParseLogLevel(std::string_view text);
 const char* LogLevelName(LogLevel level);
 
+// What a line is about, beside its database, for programs that read logs: JSON has them as fields.
+struct LogFields {
+  Txid txid = {};                     // 0: none
+  StatusCode code = StatusCode::kOk;  // of the failure; kOk: it is none
+};
+
+// Whether standard error is the journal itself: then it wants priorities, and has the time.
+bool StandardErrorIsJournal();
+
 class Logger {
  public:
   explicit Logger(int fd = 2) : fd_(fd) {}
   void Configure(LogFormat format, LogLevel least);
   // `database` may be empty. Never fails; a log that cannot be written is lost.
-  void Write(LogLevel level, std::string_view database, std::string_view message);
+  void Write(LogLevel level, std::string_view database, std::string_view message,
+             const LogFields& fields = {});
 
  private:
   const int fd_;
@@ -32,6 +42,7 @@ class Logger {
 
 // The line without its end.
 std::string FormatLogLine(LogFormat format, int64_t time_us, LogLevel level,
-                          std::string_view database, std::string_view message);
+                          std::string_view database, std::string_view message,
+                          const LogFields& fields = {});
 
 }  // namespace sqlite_s3

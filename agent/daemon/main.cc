@@ -51,6 +51,8 @@ int Run(int argc, char** argv) {
   run_app->add_option("--control", run.control, "listen on this Unix socket for status, sync, ...");
   run_app->add_option("--heartbeat-url", run.heartbeat_url,
                       "ask this URL at intervals while all is well");
+  run_app->add_option("--metrics", run.metrics,
+                      "ADDRESS:PORT that answers /metrics and /healthz, such as 127.0.0.1:9464");
   run_app->add_option("--heartbeat-interval", run.heartbeat_interval, "default: 1m");
   run_app->add_flag("--restore-if-missing", run.restore_if_missing,
                     "restore the database first if there is none");

@@ -17,6 +17,8 @@
 #include "agent/daemon/config_file.h"
 #include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
+#include "agent/daemon/metrics.h"
+#include "agent/daemon/metrics_listener.h"
 #include "agent/daemon/overseer.h"
 #include "common/base/exit_codes.h"
 #include "common/config/environment.h"
@@ -56,7 +58,7 @@ Result<DatabaseSpec> SpecOfCommandLine(const RunCommand& command) {
 }
 
 Status ConfigureLog(const RunCommand& command, Logger& log) {
-  LogFormat format = getenv("JOURNAL_STREAM") != nullptr ? LogFormat::kJournal : LogFormat::kText;
+  LogFormat format = StandardErrorIsJournal() ? LogFormat::kJournal : LogFormat::kText;
   if (command.log_format == "json") {
     format = LogFormat::kJson;
   } else if (command.log_format == "text") {
@@ -112,7 +114,7 @@ int RunOnce(const DatabaseSpec& spec, Logger& log) {
   if (!shipped.ok()) {
     return Fail(shipped);
   }
-  log.Write(LogLevel::kInfo, spec.path, "shipped up to TXID " + FormatTxid(txid));
+  log.Write(LogLevel::kInfo, spec.path, "shipped up to TXID " + FormatTxid(txid), {.txid = txid});
   return 0;
 }
 
@@ -164,7 +166,8 @@ int RunAllOnce(const AgentConfig& config, Logger& log) {
 // A flag wins over the file, and the file over the environment.
 void Complete(const AgentConfig& config, RunCommand& command) {
   for (const auto& [told, file, variable] :
-       {std::tuple(&command.control, &config.control, "SQLITE_S3_AGENT_CONTROL"),
+       {std::tuple(&command.metrics, &config.metrics, "SQLITE_S3_AGENT_METRICS"),
+        std::tuple(&command.control, &config.control, "SQLITE_S3_AGENT_CONTROL"),
         std::tuple(&command.log_format, &config.log_format, "SQLITE_S3_AGENT_LOG_FORMAT"),
         std::tuple(&command.log_level, &config.log_level, "SQLITE_S3_AGENT_LOG_LEVEL"),
         std::tuple(&command.heartbeat_url, &config.heartbeat_url, "SQLITE_S3_AGENT_HEARTBEAT_URL"),
@@ -187,6 +190,7 @@ Status Reload(const RunCommand& flags, const RunCommand& running, const Prices& 
   Complete(config, command);
   for (const auto& [key, same] :
        {std::pair("control", command.control == running.control),
+        std::pair("metrics", command.metrics == running.metrics),
         std::pair("heartbeat_url", command.heartbeat_url == running.heartbeat_url),
         std::pair("heartbeat_interval", command.heartbeat_interval == running.heartbeat_interval),
         std::pair("price_...", config.prices == prices)}) {
@@ -207,6 +211,22 @@ int RunCheckConfig(const std::string& path) {
   const auto config = LoadAgentConfig(path);
   if (!config.ok()) {
     return Fail(config.status());
+  }
+  RunCommand settings;
+  settings.log_format = config->log_format;
+  settings.log_level = config->log_level;
+  settings.heartbeat_url = config->heartbeat_url;
+  settings.heartbeat_interval = config->heartbeat_interval;
+  Logger log;
+  Status valid = ConfigureLog(settings, log);
+  if (valid.ok()) {
+    valid = MakeHeartbeat(settings, log).status();
+  }
+  if (valid.ok() && !config->metrics.empty()) {
+    valid = CheckMetricsAddress(config->metrics);
+  }
+  if (!valid.ok()) {
+    return Fail(valid.WithContext(path));
   }
   auto print = [](const DatabaseSpec& spec) {
     std::puts((spec.path + " -> " + spec.replica_url).c_str());
@@ -267,10 +287,6 @@ int RunAgent(RunCommand command) {
   if (const Status applied = (*agent)->Apply(config.databases, config.directories); !applied.ok()) {
     return Fail(applied);
   }
-  if (!command.config.empty()) {
-    (*agent)->SetReload(command.config,
-                        [&] { return Reload(flags, command, config.prices, **agent, log); });
-  }
   std::unique_ptr<ControlServer> control;
   if (!command.control.empty()) {
     auto listening = ControlServer::Listen(command.control, **agent, config.prices);
@@ -290,6 +306,23 @@ int RunAgent(RunCommand command) {
   }
   (*agent)->AddSource((*overseer)->fd(), [&] { (*overseer)->OnTimer(); });
   (*agent)->OnAllAttended([&] { (*overseer)->Ready(); });
+  if (!command.config.empty()) {
+    (*agent)->SetReload(command.config, [&] {
+      (*overseer)->service().Reloading();
+      const Status reloaded = Reload(flags, command, config.prices, **agent, log);
+      (*overseer)->service().Ready();
+      return reloaded;
+    });
+  }
+  std::unique_ptr<MetricsListener> metrics;
+  if (!command.metrics.empty()) {
+    auto started = ServeMetrics(command.metrics, **agent, config.prices);
+    if (!started.ok()) {
+      return Fail(started.status());
+    }
+    metrics = std::move(started).value();
+    log.Write(LogLevel::kInfo, "", "metrics at port " + std::to_string(metrics->port()));
+  }
   std::optional<Child> child;
   if (!command.command.empty()) {
     auto started = Child::Start(command.command);
@@ -329,6 +362,7 @@ int RunAgent(RunCommand command) {
   (*overseer)->Stopping();
   const Status stopped = (*agent)->StopAll(child.has_value());  // it may have been quick
   control.reset();
+  metrics.reset();
   if (child && child->exit_code() != 0) {
     return child->exit_code();
   }

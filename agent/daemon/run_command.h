@@ -14,6 +14,7 @@ struct RunCommand {
   std::string options;  // key=value pairs
   std::string log_format, log_level;
   std::string heartbeat_url, heartbeat_interval;
+  std::string metrics;               // ADDRESS:PORT; empty: none
   std::string control;               // path of the control socket; empty: none
   std::string restore_program;       // for restore_if_missing
   std::vector<std::string> command;  // the application to run as a child; empty: none

@@ -82,7 +82,7 @@ struct EngineStatus {
   uint64_t write_locks = 0;        // checkpoints for which writers were held off
   uint64_t write_lock_max_us = 0;  // the longest of them
   uint64_t looks = 0;  // of the worker at the database; stands still when it hangs; not in the JSON
-  uint64_t commit_timeouts = 0;    // durable commits that returned before they were acknowledged
+  uint64_t commit_timeouts = 0;  // durable commits that returned before they were acknowledged
   bool hook_displaced = false;
   bool sqlite_wal_reset_bug = false;  // the SQLite in use is affected
   std::string sqlite_version;

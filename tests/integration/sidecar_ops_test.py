@@ -17,8 +17,10 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
-from sidecar_test import AGENT, PATIENCE, RESTORE, Application
+from sidecar_test import AGENT, PATIENCE, Application
 
 SERVER = os.path.abspath(sys.argv[3])
 KEYS = {"AWS_ACCESS_KEY_ID": "ops", "AWS_SECRET_ACCESS_KEY": "canary-secret"}
@@ -313,7 +315,7 @@ class HeartbeatTest(Ops):
 
 class Notifications(Ops):
 
-    def start_under_systemd(self, *options, watchdog_us=None):
+    def start_under_systemd(self, *options, watchdog_us=None, arguments=None):
         address = os.path.join(self.folder, "notify")
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.notify.close)
@@ -322,7 +324,7 @@ class Notifications(Ops):
         environment = {"NOTIFY_SOCKET": address}
         if watchdog_us:
             environment["WATCHDOG_USEC"] = str(watchdog_us)
-        return self.start(*options, environment=environment)
+        return self.start(*options, environment=environment, arguments=arguments)
 
     def next(self):
         return self.notify.recv(4096).decode()
@@ -344,6 +346,16 @@ class Notifications(Ops):
         agent.terminate()
         self.wait_until_notified("STOPPING=1")
         self.assertEqual(agent.wait(PATIENCE), 0)
+
+    def test_a_reload_is_announced_and_its_end_too(self):
+        config = self.path + ".toml"
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f'[[database]]\npath="{self.path}"\nreplica="{self.replica}"\n')
+        agent = self.start_under_systemd(arguments=["--config", config])
+        self.wait_until_notified("READY=1")
+        agent.send_signal(signal.SIGHUP)
+        self.assertRegex(self.wait_until_notified("RELOADING=1"), r"\nMONOTONIC_USEC=\d+$")
+        self.wait_until_notified("READY=1")
 
     def test_status_says_when_the_alarm_is_on(self):
         self.make()
@@ -403,6 +415,151 @@ class Frozen:
 
     def __exit__(self, *_):
         self.libc.ptrace(self.DETACH, self.thread, None, None)
+
+
+class Metrics(Ops):
+
+    def get(self, path, code=200):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+                self.assertEqual(answer.status, code)
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                self.assertEqual(error.code, code)
+                return error.read().decode()
+
+    def start_with_metrics(self, *options, **more):
+        agent = self.start("--metrics", "127.0.0.1:0", *options, **more)
+        self.port = self.wait_until_said(agent, "metrics at port").split()[-1]
+        return agent
+
+    def values(self):
+        """Of all series, by their whole name."""
+        return {name: float(value) for name, value in
+                re.findall(r"^([^#].*) (\S+)$", self.get("/metrics"), re.M)}
+
+    def of(self, name, **labels):
+        labels = ",".join(f'{label}="{value}"' for label, value in
+                          {"database": self.path, **labels}.items())
+        return self.values()[f"sqlite_s3_agent_{name}{{{labels}}}"]
+
+    def test_every_metric_is_in_the_document_and_the_other_way_round(self):
+        self.make()
+        self.start_with_metrics()
+        told = set(re.findall(r"^# TYPE (\S+)", self.get("/metrics"), re.M))
+        document = os.path.join(os.path.dirname(__file__), "../../docs/OPERATIONS.md")
+        with open(document, encoding="utf-8") as file:
+            table = re.search("<!-- metrics: begin -->(.*)<!-- metrics: end -->", file.read(),
+                              re.S).group(1)
+        self.assertEqual(told, set(re.findall(r"^\| `(\w+)` \|", table, re.M)))
+
+    def test_tell_how_far_each_database_is(self):
+        application = self.make()
+        agent = self.start_with_metrics("-o", "interval=10ms")
+        self.wait_until_said(agent, "shipping")
+        application.run("INSERT INTO t VALUES(1, 2)")
+        txid = int(self.ask("sync")["txid"], 16)
+        self.assertEqual(self.of("shipped_txid"), txid)
+        self.assertEqual(self.of("lag_commits"), 0)
+        self.assertEqual(self.of("state", state="shipping"), 1)
+        self.assertEqual(self.of("state", state="waiting"), 0)
+        self.assertGreater(self.of("requests_total", operation="put"), 0)
+        self.assertGreater(self.of("sent_bytes_total"), 0)
+        self.assertGreater(self.of("wal_bytes"), 0)
+        self.assertAlmostEqual(self.of("last_success_timestamp_seconds"), time.time(), delta=3600)
+        self.assertEqual(self.get("/healthz"), "1 of 1 database shipping\n")
+        before = len(self.values())
+        self.ask("add", self.path + "2", "file://" + self.replica + "2")
+        series = [name for name in self.values() if self.path + '2"' in name]
+        self.assertLess(len(series), 60)
+        self.assertEqual(len(self.values()), before + len(series))
+
+    def test_health_and_errors_are_those_of_the_store(self):
+        application = self.make()
+        store = S3(self)
+        agent = self.start_with_metrics("-o", "interval=10ms,alarm_after=100ms", environment=KEYS,
+                                        arguments=[self.path, store.url])
+        self.wait_until_said(agent, "shipping")
+        self.ask("sync")
+        self.assertEqual(self.of("errors_total", code="unavailable"), 0)
+        store.go()
+        application.run("INSERT INTO t VALUES(1, 2)")
+        self.wait_until_said(agent, "alarm: ")
+        self.assertIn("ALARM", self.get("/healthz", 503))
+        self.assertEqual(self.of("alarm"), 1)
+        self.assertEqual(self.of("lag_commits"), 1)
+        self.assertGreater(self.of("errors_total", code="unavailable"), 0)
+        store.come()
+        self.wait_until_said(agent, "the alarm is over")
+        self.get("/healthz")
+
+    def test_nothing_else_is_answered(self):
+        self.make()
+        self.start_with_metrics()
+        self.get("/", 404)
+        self.get("/metrics/../etc", 404)
+        with socket.create_connection(("127.0.0.1", int(self.port))) as connection:
+            connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345")
+            self.assertIn(b" 405 ", connection.recv(4096))
+
+    def test_what_is_no_address_is_refused(self):
+        for address in ("9464", "localhost:9464", "127.0.0.1:", "127.0.0.1:http", "1.2.3:4:5"):
+            agent = self.start("--metrics", address)
+            self.assertEqual(agent.wait(PATIENCE), 2, address)
+            self.wait_until_said(agent, "option 'metrics'")
+
+
+class Logs(Ops):
+
+    def test_json_has_the_database_the_txid_and_the_code_as_fields(self):
+        application = self.make()
+        store = S3(self)
+        agent = self.start("--log-format", "json", "-o", "interval=10ms,alarm_after=100ms",
+                           environment=KEYS, arguments=[self.path, store.url])
+        self.wait_until_said(agent, '"shipping"')
+        txid = self.ask("sync")["txid"]
+        store.go()
+        application.run("INSERT INTO t VALUES(1, 2)")
+        alarm = json.loads(self.wait_until_said(agent, "alarm: "))
+        self.assertEqual((alarm["level"], alarm["database"], alarm["txid"], alarm["code"]),
+                         ("error", self.path, txid, "unavailable"))
+        agent.terminate()
+        agent.wait(PATIENCE)
+        for line in agent.said:
+            self.assertIn("message", json.loads(line))
+
+    def test_the_journal_gets_priorities_and_another_file_gets_the_time(self):
+        self.make()
+        for is_journal in (True, False):
+            reading, writing = os.pipe()
+            identity = os.fstat(writing)
+            stream = f"{identity.st_dev}:{identity.st_ino + (0 if is_journal else 1)}"
+            agent = subprocess.Popen([AGENT, "run", self.path, self.replica], stderr=writing,
+                                     env={**os.environ, "JOURNAL_STREAM": stream})
+            os.close(writing)
+            with open(reading, encoding="utf-8") as log:
+                line = log.readline()
+                agent.terminate()
+                log.read()
+            agent.wait()
+            self.assertRegex(line, f"^<6>{self.path}: " if is_journal else r"^20\d\d-\S+Z info ")
+
+    def test_secrets_are_in_no_line_at_any_level(self):
+        self.make()
+        store = S3(self)
+        for environment in (KEYS, {**KEYS, "AWS_SECRET_ACCESS_KEY": "canary-wrong"}):
+            agent = self.start("--log-level", "debug", environment=environment,
+                               arguments=[self.path, store.url])
+            self.wait_until_said(agent, "ship")
+            told = json.dumps(self.ask("status"))
+            agent.terminate()
+            agent.wait(PATIENCE)
+            self.assertNotIn("canary", "".join(agent.said) + told)
+            for folder, _, files in os.walk(self.path + "-s3"):
+                for file in files:
+                    with open(os.path.join(folder, file), "rb") as state:
+                        self.assertNotIn(b"canary", state.read())
 
 
 if __name__ == "__main__":
