@@ -1,70 +1,23 @@
 #!/usr/bin/env python3
-"""Real S3 clients, each a full cycle on sqlite-s3-server; and the program as a program.
+"""Real S3 clients, each a full cycle on sqlite-s3-server.
 
     s3_clients_test.py SQLITE_S3_SERVER
 
 A client that is not installed is named on standard output and skipped.
 """
+import base64
 import filecmp
+import hashlib
 import http.client
 import json
 import os
 import shutil
-import signal
-import sqlite3
 import subprocess
-import sys
 import tempfile
 import unittest
 import urllib.request
 
-ACCESS, SECRET = "test-access", "test-secret-canary"
-PROGRAM = None
-
-
-def free_of_proxies():
-    environment = {name: value for name, value in os.environ.items()
-                   if "proxy" not in name.lower() and not name.startswith(("AWS_", "RCLONE_"))}
-    return environment
-
-
-class Server:
-    def __init__(self, folder, *arguments, environment=None, keys=True):
-        self.folder = folder
-        self.port_file = os.path.join(folder, "ports")
-        data = os.path.join(folder, "data")
-        os.makedirs(data, exist_ok=True)
-        environment = dict(environment or free_of_proxies())
-        if keys:
-            environment.update(SQLITE_S3_ACCESS_KEY=ACCESS, SQLITE_S3_SECRET_KEY=SECRET)
-        if os.path.exists(self.port_file):
-            os.unlink(self.port_file)
-        self.process = subprocess.Popen(
-            [PROGRAM, data, "--listen", "127.0.0.1:0", "--port-file", self.port_file, *arguments],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.first_line = self.process.stdout.readline()  # printed when it serves
-        self.ports = {}
-        if self.first_line:
-            with open(self.port_file, encoding="ascii") as file:
-                self.ports = {name: int(port) for name, port in (line.split() for line in file)}
-
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.ports['s3']}"
-
-    def ask(self, port, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port])
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        output, errors = self.process.communicate()
-        return self.process.returncode, self.first_line + output, errors
+from s3_server import ACCESS, SECRET, Server, free_of_proxies, main
 
 
 class Case(unittest.TestCase):
@@ -258,6 +211,56 @@ class Boto3Test(Case):
         self.assertEqual(len(deleted["Deleted"]), 5)
         client.delete_bucket(Bucket="boto3")
 
+    # The four scenarios that s3ite tests itself with.
+
+    def test_s3ite_list_buckets(self):
+        client = self.client()
+        names = [f"test-list-buckets-{i}" for i in range(5)]
+        for name in names:
+            client.create_bucket(Bucket=name)
+        self.assertEqual([bucket["Name"] for bucket in client.list_buckets()["Buckets"]], names)
+        for name in names:
+            client.head_bucket(Bucket=name)
+            client.delete_bucket(Bucket=name)
+        self.assertEqual(client.list_buckets()["Buckets"], [])
+
+    def test_s3ite_single_object(self):
+        client = self.client()
+        client.create_bucket(Bucket="test-single-object")
+        body = "hello world\n你好世界\n".encode()
+        md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+        client.put_object(Bucket="test-single-object", Key="sample.txt", Body=body, ContentMD5=md5)
+        got = client.get_object(Bucket="test-single-object", Key="sample.txt")
+        self.assertEqual(got["ContentLength"], len(body))
+        self.assertEqual(got["Body"].read(), body)
+        client.delete_object(Bucket="test-single-object", Key="sample.txt")
+        client.delete_bucket(Bucket="test-single-object")
+
+    def test_s3ite_multipart(self):
+        client = self.client()
+        where = {"Bucket": "test-multipart", "Key": "sample.txt"}
+        client.create_bucket(Bucket="test-multipart")
+        body = b"\x01\x02\x03" * 400_000
+        upload = client.create_multipart_upload(**where)["UploadId"]
+        md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+        part = client.upload_part(**where, UploadId=upload, PartNumber=1, Body=body, ContentMD5=md5)
+        client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={
+            "Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+        got = client.get_object(**where)
+        self.assertEqual(got["ContentLength"], len(body))
+        self.assertEqual(got["Body"].read(), body)
+        client.delete_object(**where)
+        client.delete_bucket(Bucket="test-multipart")
+
+    def test_s3ite_read_only(self):
+        from botocore.exceptions import ClientError
+        self.end()
+        self.server = Server(self.folder, "--read-only")
+        with self.assertRaises(ClientError) as caught:
+            self.client().create_bucket(Bucket="test-read-only")
+        self.assertEqual(caught.exception.response["Error"]["Code"], "AccessDenied")
+        self.assertIn("read-only", caught.exception.response["Error"]["Message"])
+
     def post_form(self, form, data):
         body = b""
         for name, value in form["fields"].items():
@@ -270,161 +273,6 @@ class Boto3Test(Case):
         status = connection.getresponse().status
         connection.close()
         return status
-
-
-class ProgramTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-
-    def run_program(self, *arguments):
-        environment = free_of_proxies()
-        for name in ("SQLITE_S3_ACCESS_KEY", "SQLITE_S3_SECRET_KEY"):
-            environment.pop(name, None)
-        done = subprocess.run([PROGRAM, *arguments], env=environment, text=True, timeout=60,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-        return done.returncode, done.stderr
-
-    def config(self, text, mode=0o600):
-        path = os.path.join(self.folder, "server.toml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(path, mode)
-        return path
-
-    def test_refuses_to_serve_everybody_by_accident(self):
-        code, errors = self.run_program(self.folder)
-        self.assertEqual(code, 2)
-        self.assertIn("--allow-anonymous", errors)
-
-    def test_usage_errors_have_their_exit_codes(self):
-        keys = ("--access-key", "a", "--secret-key", "b")
-        for expected, arguments in [
-                (2, ()), (2, (self.folder, "--nonsense")), (2, (self.folder, "--access-key", "a")),
-                (2, (self.folder, *keys, "--listen", "nowhere")),
-                (2, (self.folder, *keys, "--synchronous", "perhaps")),
-                (2, (self.folder, *keys, "--tls-cert", "x")),
-                (2, (self.folder, *keys, "--enable-faults", "0.0.0.0:0")),
-                (2, (self.folder, *keys, "--metrics-listen", "0.0.0.0:0")),
-                (3, (self.folder + "/none", *keys)),
-                (3, (self.folder, *keys, "--config", self.folder + "/none"))]:
-            with self.subTest(arguments=arguments):
-                code, errors = self.run_program(*arguments)
-                self.assertEqual(code, expected, errors)
-                self.assertTrue(errors)
-
-    def test_configuration_errors_name_the_line(self):
-        for line, text in [(2, "domain = 'x'\nlisten_on = 'y'\n"), (1, "listen = 9000\n"),
-                           (1, "read_only = 'yes'\n"), (3, "\n\nsynchronous = 'perhaps'\n"),
-                           (2, "\n[[users]]\naccess_key = 'a'\n"), (2, "\nlisten = \n"),
-                           (4, "[[users]]\naccess_key='a'\nsecret_key='b'\nrights='all'\n"),
-                           (4, "[[users]]\naccess_key='a'\nsecret_key='b'\nright='all'\n")]:
-            with self.subTest(text=text):
-                code, errors = self.run_program(self.folder, "--config", self.config(text))
-                self.assertEqual(code, 2, errors)
-                self.assertIn(f"server.toml:{line}:", errors)
-
-    def test_a_configuration_with_secrets_is_not_for_others(self):
-        path = self.config("[[users]]\naccess_key='a'\nsecret_key='b'\n", mode=0o644)
-        code, errors = self.run_program(self.folder, "--config", path)
-        self.assertEqual(code, 8)
-        self.assertIn("chmod 600", errors)
-
-    def test_secrets_are_in_no_output_and_not_in_the_command_line(self):
-        server = Server(self.folder, "--access-key", ACCESS, "--secret-key", SECRET, "--log-requests",
-                        "--metrics-listen", "127.0.0.1:0", keys=False)
-        with open(f"/proc/{server.process.pid}/cmdline", "rb") as file:
-            self.assertNotIn(SECRET.encode(), file.read())
-        self.assertEqual(server.ask("s3", "GET", "/healthz"), (200, "ok\n"))
-        status, _ = server.ask("s3", "GET", "/bucket?X-Amz-Signature=secret-signature-canary&"
-                                            "X-Amz-Algorithm=AWS4-HMAC-SHA256")
-        self.assertEqual(status, 400)
-        status, metrics = server.ask("metrics", "GET", "/metrics")
-        self.assertEqual(status, 200)
-        self.assertIn('sqlite_s3_server_requests_total{operation="ListObjects",status="4xx"} 1',
-                      metrics)
-        code, output, errors = server.stop()
-        self.assertEqual(code, 0)
-        self.assertIn("ListObjects /bucket 400", errors)
-        for text in (output, errors, metrics):
-            self.assertNotIn("canary", text)
-
-    def test_a_second_server_on_the_directory_is_refused(self):
-        server = Server(self.folder)
-        code, errors = self.run_program(os.path.join(self.folder, "data"), "--allow-anonymous",
-                                        "--listen", "127.0.0.1:0")
-        self.assertEqual(code, 4, errors)
-        self.assertEqual(server.stop()[0], 0)
-
-    def test_two_users_have_their_own_rights(self):
-        path = self.config("""
-region = "eu-central-1"
-[[users]]
-name = "writer"
-access_key = "w"
-secret_key = "ws"
-[[users]]
-name = "reader"
-access_key = "r"
-secret_key = "rs"
-rights = "read-only"
-buckets = ["public-*"]
-""")
-        server = Server(self.folder, "--config", path, keys=False)
-        self.addCleanup(server.stop)
-        try:
-            import boto3
-            from botocore.config import Config
-            from botocore.exceptions import ClientError
-        except ImportError:
-            print("boto3 is not installed, skipped")
-            self.skipTest("boto3")
-
-        def client(access, secret):
-            return boto3.client("s3", endpoint_url=f"http://{server.address}",
-                                aws_access_key_id=access, aws_secret_access_key=secret,
-                                region_name="eu-central-1", config=Config(proxies={}))
-        writer, reader = client("w", "ws"), client("r", "rs")
-        for bucket in ("public-1", "private-1"):
-            writer.create_bucket(
-                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-            writer.put_object(Bucket=bucket, Key="k", Body=b"x")
-        self.assertEqual(reader.get_object(Bucket="public-1", Key="k")["Body"].read(), b"x")
-        for act in (lambda: reader.put_object(Bucket="public-1", Key="k", Body=b"y"),
-                    lambda: reader.get_object(Bucket="private-1", Key="k"),
-                    lambda: reader.create_bucket(Bucket="public-2", CreateBucketConfiguration={
-                        "LocationConstraint": "eu-central-1"})):
-            with self.assertRaises(ClientError) as caught:
-                act()
-            self.assertEqual(caught.exception.response["Error"]["Code"], "AccessDenied")
-        self.assertEqual([b["Name"] for b in reader.list_buckets()["Buckets"]], ["public-1"])
-
-    def test_fault_rules_come_through_their_own_listener(self):
-        server = Server(self.folder, "--allow-anonymous", "--enable-faults", "127.0.0.1:0")
-        self.assertEqual(server.ask("s3", "PUT", "/bucket")[0], 200)
-        rule = {"op": "PutObject", "key": "k", "fault": "answer-lost", "count": 1}
-        self.assertEqual(server.ask("faults", "POST", "/rules", json.dumps(rule))[0], 200)
-        with self.assertRaises((ConnectionError, http.client.HTTPException)):
-            server.ask("s3", "PUT", "/bucket/k", b"kept")
-        self.assertEqual(server.ask("s3", "GET", "/bucket/k"), (200, "kept"))
-        status, rules = server.ask("faults", "GET", "/rules")
-        self.assertEqual((status, json.loads(rules)[0]["hits"]), (200, 1))
-        self.assertEqual(server.ask("faults", "DELETE", "/rules")[0], 200)
-        self.assertEqual(server.stop()[0], 0)
-
-    def test_an_acknowledged_object_survives_kill_9_and_can_be_read_with_sqlite(self):
-        server = Server(self.folder, "--allow-anonymous")
-        self.assertEqual(server.ask("s3", "PUT", "/bucket")[0], 200)
-        self.assertEqual(server.ask("s3", "PUT", "/bucket/k", b"kept")[0], 200)
-        server.process.kill()
-        server.process.communicate()
-        server = Server(self.folder, "--allow-anonymous")
-        self.assertEqual(server.ask("s3", "GET", "/bucket/k"), (200, "kept"))
-        self.assertEqual(server.stop()[0], 0)
-        database = sqlite3.connect(os.path.join(self.folder, "data", "bucket.sqlite3"))
-        self.addCleanup(database.close)
-        self.assertEqual(database.execute("SELECT key, size FROM objects").fetchall(), [("k", 4)])
 
 
 class TlsTest(unittest.TestCase):
@@ -457,5 +305,4 @@ class TlsTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PROGRAM = sys.argv.pop(1)
-    unittest.main()
+    main()
