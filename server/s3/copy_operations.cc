@@ -2,6 +2,7 @@
 
 #include "server/auth/digest.h"
 #include "server/s3/answers.h"
+#include "server/s3/conditions.h"
 #include "server/s3/object_headers.h"
 #include "server/s3/operations.h"
 #include "server/s3/xml.h"

@@ -1,6 +1,7 @@
 #include <charconv>
 
 #include "server/s3/answers.h"
+#include "server/s3/conditions.h"
 #include "server/s3/object_headers.h"
 #include "server/s3/operations.h"
 #include "server/s3/xml.h"

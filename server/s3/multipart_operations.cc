@@ -6,6 +6,7 @@
 
 #include "server/auth/digest.h"
 #include "server/s3/answers.h"
+#include "server/s3/conditions.h"
 #include "server/s3/object_headers.h"
 #include "server/s3/operations.h"
 #include "server/s3/verified_body.h"

@@ -1,5 +1,5 @@
 #pragma once
-// Between headers and an object's attributes, both ways; conditions and ranges. Pure.
+// Between headers and an object's attributes, both ways. Pure.
 
 #include <optional>
 #include <string>
@@ -27,25 +27,8 @@ void AddChecksum(const Checksum& checksum, Headers& headers);
 // response-content-type and its like; anonymous requests may not.
 std::optional<S3Error> ApplyOverrides(const Call& call, Headers& headers);
 
-// Without quotes and weak prefix; a list keeps its first. "*" stays.
-std::string StripEtag(std::string_view text);
-// True when the header's list of ETags has `etag` or is "*".
-bool EtagListed(const std::string& header, const std::string& etag);
-WriteConditions ReadWriteConditions(const Call& call);
-// RFC 9110 section 13.2.2's order. 304 or 412 with the object's ETag, or nothing.
-std::optional<S3Error> CheckReadConditions(const Headers& headers, const ObjectInfo& info);
-
-struct ByteRange {
-  uint64_t offset = 0;
-  uint64_t length = 0;
-};
-// Nothing: no range, or one to be ignored (malformed, several): the whole object. InvalidRange when
-// it lies outside.
-S3Result<std::optional<ByteRange>> ParseRange(const std::string& header, uint64_t size_bytes);
-
 // A whole number of 0..max; `fallback` when empty. InvalidArgument otherwise.
 S3Result<int> ParseCount(const std::string& text, const char* name, int fallback, int max);
-std::string Quoted(const std::string& etag);
 // How documents spell keys: percent-encoded with encoding-type=url.
 std::string EncodeForList(const std::string& text, bool url);
 // From `encoding-type`; InvalidArgument unless "url" or absent.

@@ -4,6 +4,7 @@
 #include "server/auth/digest.h"
 #include "server/auth/post_policy.h"
 #include "server/s3/answers.h"
+#include "server/s3/conditions.h"
 #include "server/s3/form_parser.h"
 #include "server/s3/object_headers.h"
 #include "server/s3/operations.h"

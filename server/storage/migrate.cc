@@ -3,14 +3,11 @@
 #include "server/storage/body.h"
 #include "server/storage/md5.h"
 #include "server/storage/rows.h"
+#include "server/storage/s3ite_time.h"
 #include "server/storage/schema.h"
 
 namespace sqlite_s3::server {
 namespace {
-
-#define S3ITE_TIME                                                                          \
-  "coalesce(CAST(strftime('%s', substr(last_modified, 1, 19)) AS INTEGER), 0) * 1000000 + " \
-  "CAST(round(CAST('0' || substr(last_modified, 20, 7) AS REAL) * 1000000) AS INTEGER)"
 
 class Migration {
  public:
@@ -49,12 +46,12 @@ class Migration {
         "INSERT INTO upload (key, upload_id, initiated_us) SELECT key, lower("
         "substr(hex(upload_id), 1, 8) || '-' || substr(hex(upload_id), 9, 4) || '-' || "
         "substr(hex(upload_id), 13, 4) || '-' || substr(hex(upload_id), 17, 4) || '-' || "
-        "substr(hex(upload_id), 21)), " S3ITE_TIME " FROM multipart_upload"));
+        "substr(hex(upload_id), 21)), " SQLITE_S3_S3ITE_TIME " FROM multipart_upload"));
     Query rows = session_.Use(
         "SELECT lower("
         "substr(hex(upload_id), 1, 8) || '-' || substr(hex(upload_id), 9, 4) || '-' || "
         "substr(hex(upload_id), 13, 4) || '-' || substr(hex(upload_id), 17, 4) || '-' || "
-        "substr(hex(upload_id), 21)), part_number, value, md5, " S3ITE_TIME
+        "substr(hex(upload_id), 21)), part_number, value, md5, " SQLITE_S3_S3ITE_TIME
         " FROM multipart_upload_part");
     while (true) {
       ASSIGN_OR_RETURN(bool row, rows.Step());
@@ -110,8 +107,8 @@ Status MigrateFromS3ite(Session& session, Layout layout) {
   Migration migration(session);
   RETURN_IF_ERROR(migration.Objects(
       layout == Layout::kS3iteOneTable
-          ? "SELECT key, " S3ITE_TIME ", md5, metadata, value FROM data"
-          : "SELECT m.key, " S3ITE_TIME
+          ? "SELECT key, " SQLITE_S3_S3ITE_TIME ", md5, metadata, value FROM data"
+          : "SELECT m.key, " SQLITE_S3_S3ITE_TIME
             ", m.md5, m.metadata, d.value FROM metadata m JOIN data d ON d.key = m.key"));
   ASSIGN_OR_RETURN(int64_t uploads, session.connection().QueryInt(
                                         "SELECT count(*) FROM main.sqlite_schema WHERE name IN "

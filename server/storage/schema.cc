@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include "server/storage/s3ite_time.h"
+
 namespace sqlite_s3::server {
 namespace {
 
@@ -21,17 +23,13 @@ Result<Connection> OpenConnection(const std::string& path, int flags) {
   return connection;
 }
 
-#define S3ITE_TIME                                                                          \
-  "coalesce(CAST(strftime('%s', substr(last_modified, 1, 19)) AS INTEGER), 0) * 1000000 + " \
-  "CAST(round(CAST('0' || substr(last_modified, 20, 7) AS REAL) * 1000000) AS INTEGER)"
-
-#define S3ITE_OBJECT_VIEW(table)                                                         \
-  "CREATE TEMP VIEW object AS SELECT key, 1 AS seq, 'null' AS version_id, " S3ITE_TIME   \
-  " AS modified_us, 0 AS delete_marker, size, md5 AS etag, key AS content, 0 AS parts, " \
-  "NULL AS checksum_algorithm, NULL AS checksum, NULL AS checksum_type, "                \
-  "NULL AS storage_class, NULL AS owner, NULL AS acl, NULL AS content_type, "            \
-  "NULL AS content_encoding, NULL AS content_language, NULL AS content_disposition, "    \
-  "NULL AS cache_control, NULL AS expires, NULL AS redirect, "                           \
+#define S3ITE_OBJECT_VIEW(table)                                                                 \
+  "CREATE TEMP VIEW object AS SELECT key, 1 AS seq, 'null' AS version_id, " SQLITE_S3_S3ITE_TIME \
+  " AS modified_us, 0 AS delete_marker, size, md5 AS etag, key AS content, 0 AS parts, "         \
+  "NULL AS checksum_algorithm, NULL AS checksum, NULL AS checksum_type, "                        \
+  "NULL AS storage_class, NULL AS owner, NULL AS acl, NULL AS content_type, "                    \
+  "NULL AS content_encoding, NULL AS content_language, NULL AS content_disposition, "            \
+  "NULL AS cache_control, NULL AS expires, NULL AS redirect, "                                   \
   "replace(metadata, '\"x-amz-meta-', '\"') AS metadata, NULL AS tags FROM " table ";"
 
 // Our tables as views over theirs: every read statement works on both. Uploads of theirs are not
