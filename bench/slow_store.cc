@@ -23,6 +23,12 @@ Result<PutResult> SlowStore::PutIfAbsent(std::string_view key, ByteSpan body) {
   return inner_->PutIfAbsent(key, body);
 }
 
+Result<PutResult> SlowStore::PutIfMatch(std::string_view key, ByteSpan body,
+                                        std::string_view etag) {
+  RETURN_IF_ERROR(Travel());
+  return inner_->PutIfMatch(key, body, etag);
+}
+
 Result<Bytes> SlowStore::Get(std::string_view key, uint64_t max_bytes,
                              std::optional<ByteRange> range) {
   RETURN_IF_ERROR(Travel());
@@ -43,6 +49,11 @@ Result<std::vector<ObjectInfo>> SlowStore::List(std::string_view prefix,
 Status SlowStore::Delete(std::string_view key) {
   RETURN_IF_ERROR(Travel());
   return inner_->Delete(key);
+}
+
+Result<std::vector<DeleteFailure>> SlowStore::DeleteMany(std::span<const std::string> keys) {
+  RETURN_IF_ERROR(Travel());
+  return inner_->DeleteMany(keys);
 }
 
 }  // namespace sqlite_s3::bench

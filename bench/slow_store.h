@@ -25,12 +25,14 @@ class SlowStore : public ObjectStore {
   bool SupportsConditionalPut() const override { return inner_->SupportsConditionalPut(); }
   Result<PutResult> Put(std::string_view key, ByteSpan body) override;
   Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override;
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan body, std::string_view etag) override;
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range = std::nullopt) override;
   Result<ObjectInfo> Head(std::string_view key) override;
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        int max_keys) override;
   Status Delete(std::string_view key) override;
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
 
  private:
   Status Travel();

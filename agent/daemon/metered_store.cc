@@ -31,7 +31,7 @@ StoreTraffic operator+(const StoreTraffic& a, const StoreTraffic& b) {
 void StoreMeter::Note(StoreOperation operation, StatusCode code, uint64_t sent, uint64_t received) {
   ++requests_[static_cast<size_t>(operation)];
   if (code == StatusCode::kOk || code == StatusCode::kNotFound ||
-      code == StatusCode::kAlreadyExists) {
+      code == StatusCode::kAlreadyExists || code == StatusCode::kAborted) {
     last_success_us_ = clock_.WallMicros();
     received_ += received;
   } else {
@@ -66,6 +66,13 @@ Result<PutResult> MeteredStore::PutIfAbsent(std::string_view key, ByteSpan body)
   return result;
 }
 
+Result<PutResult> MeteredStore::PutIfMatch(std::string_view key, ByteSpan body,
+                                           std::string_view etag) {
+  auto result = inner_->PutIfMatch(key, body, etag);
+  meter_->Note(StoreOperation::kPut, result.code(), body.size(), 0);
+  return result;
+}
+
 Result<Bytes> MeteredStore::Get(std::string_view key, uint64_t max_bytes,
                                 std::optional<ByteRange> range) {
   auto result = inner_->Get(key, max_bytes, range);
@@ -90,6 +97,12 @@ Status MeteredStore::Delete(std::string_view key) {
   Status status = inner_->Delete(key);
   meter_->Note(StoreOperation::kDelete, status.code(), 0, 0);
   return status;
+}
+
+Result<std::vector<DeleteFailure>> MeteredStore::DeleteMany(std::span<const std::string> keys) {
+  auto result = inner_->DeleteMany(keys);
+  meter_->Note(StoreOperation::kDelete, result.code(), 0, 0);
+  return result;
 }
 
 }  // namespace sqlite_s3

@@ -34,7 +34,7 @@ StoreTraffic operator+(const StoreTraffic& a, const StoreTraffic& b);
 class StoreMeter {
  public:
   explicit StoreMeter(const Clock& clock = Clock::Real()) : clock_(clock) {}
-  // An object that is not there, or is there already, is an answer and no error.
+  // An object that is not there, is there already or is another by now: an answer and no error.
   void Note(StoreOperation operation, StatusCode code, uint64_t sent, uint64_t received);
   StoreTraffic Read() const;
 
@@ -55,12 +55,14 @@ class MeteredStore : public ObjectStore {
   bool SupportsConditionalPut() const override { return inner_->SupportsConditionalPut(); }
   Result<PutResult> Put(std::string_view key, ByteSpan body) override;
   Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override;
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan body, std::string_view etag) override;
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range) override;
   Result<ObjectInfo> Head(std::string_view key) override;
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        int max_keys) override;
   Status Delete(std::string_view key) override;
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
 
  private:
   const std::shared_ptr<ObjectStore> inner_;

@@ -1,12 +1,14 @@
 #include "common/store/directory_store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <map>
+#include <optional>
 
 #include "common/base/hash.h"
 #include "common/os/errno_status.h"
@@ -52,10 +54,15 @@ class DirectoryStore : public ObjectStore {
   std::string Describe() const override { return "file:" + tree_.path(); }
   bool SupportsConditionalPut() const override { return create_by_ != CreateBy::kCheckAndRename; }
   Result<PutResult> Put(std::string_view key, ByteSpan body) override {
-    return Write(key, body, /*replace=*/true);
+    return Write(key, body, Condition::kNone, {});
   }
   Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override {
-    return Write(key, body, /*replace=*/false);
+    return Write(key, body, Condition::kAbsent, {});
+  }
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan body,
+                               std::string_view etag) override {
+    RETURN_IF_ERROR(ValidateEtag(etag));
+    return Write(key, body, Condition::kMatch, etag);
   }
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range) override;
@@ -63,14 +70,20 @@ class DirectoryStore : public ObjectStore {
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        int max_keys) override;
   Status Delete(std::string_view key) override;
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
 
  private:
   enum class CreateBy { kLink, kRenameNoReplace, kCheckAndRename };
+  enum class Condition { kNone, kAbsent, kMatch };
 
   Result<Fd> OpenTempDirectory();
   Result<TempFile> CreateTemp();
   int Publish(const TempFile& temp, const Fd& directory, const std::string& name, bool replace);
-  Result<PutResult> Write(std::string_view key, ByteSpan body, bool replace);
+  Result<PutResult> Write(std::string_view key, ByteSpan body, Condition condition,
+                          std::string_view etag);
+  // OK when what lies there is what `etag` names. REQUIRES: the replacing is locked.
+  Status CheckMatch(const Fd& directory, const std::string& name, std::string_view etag,
+                    const std::string& path);
   Status CheckWrite(std::string_view key);
 
   DirectoryTree tree_;
@@ -187,7 +200,25 @@ int DirectoryStore::Publish(const TempFile& temp, const Fd& directory, const std
   return result(::renameat(from, temp.name.c_str(), to, name.c_str()));
 }
 
-Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, bool replace) {
+Status DirectoryStore::CheckMatch(const Fd& directory, const std::string& name,
+                                  std::string_view etag, const std::string& path) {
+  Result<Fd> file = OpenFileAt(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  struct stat st;
+  if (!file.ok()) {
+    return file.status().WithContext(path);
+  }
+  if (::fstat(file->get(), &st) != 0) {
+    return ErrnoStatus(errno, "stat", path);
+  }
+  if (!S_ISREG(st.st_mode)) {
+    return FailedPreconditionError("not a regular file: " + path);
+  }
+  return EtagOf(*file, st) == etag ? Status::Ok()
+                                   : AbortedError("object is another by now: " + path);
+}
+
+Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, Condition condition,
+                                        std::string_view etag) {
   RETURN_IF_ERROR(CheckWrite(key));
   const std::string path = tree_.PathOf(key);
   auto [dir, name] = SplitKey(key);
@@ -203,14 +234,26 @@ Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, boo
   for (int i = 0; i < kMaxTries; ++i) {
     // 3. The directories down to it, durable before the name is made in them. Usually they are
     //    known to be and this costs no sync. A crash leaves empty directories.
-    Result<Fd> directory = tree_.Open(dir, DirectoryTree::Missing::kCreate);
+    Result<Fd> directory =
+        tree_.Open(dir, condition == Condition::kMatch ? DirectoryTree::Missing::kIsNotFound
+                                                       : DirectoryTree::Missing::kCreate);
     if (directory.code() == StatusCode::kUnavailable) {
       continue;
     }
     RETURN_IF_ERROR(directory.status());
     // 4. The name: from here on readers see the object, complete. A crash of this process leaves it
     //    visible; after a power loss it is there, complete, or not at all.
-    int error = Publish(temp, *directory, name, replace);
+    int error = 0;
+    {
+      std::optional<Fd> lock;  // not for the syncs
+      if (condition != Condition::kAbsent) {
+        ASSIGN_OR_RETURN(lock, tree_.Lock(condition == Condition::kMatch ? LOCK_EX : LOCK_SH));
+      }
+      if (condition == Condition::kMatch) {
+        RETURN_IF_ERROR(CheckMatch(*directory, name, etag, path));
+      }
+      error = Publish(temp, *directory, name, condition != Condition::kAbsent);
+    }
     if (error == ENOENT) {
       continue;  // a concurrent Delete emptied and removed the directory after 3
     }
@@ -235,7 +278,7 @@ Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, boo
     }
     // 5. The name becomes durable: only now is it safe to say OK.
     RETURN_IF_ERROR(SyncDirectory(*directory, path));
-    return PutResult{std::max(ToMicros(st.st_ctim), ToMicros(st.st_mtim))};
+    return PutResult{std::max(ToMicros(st.st_ctim), ToMicros(st.st_mtim)), EtagOf(temp.file, st)};
   }
   return UnavailableError("directory or temporary file removed by another: " + path);
 }
@@ -289,7 +332,13 @@ Result<ObjectInfo> DirectoryStore::Head(std::string_view key) {
   if (!S_ISREG(st.st_mode)) {
     return NotFoundError("not a regular file: " + tree_.PathOf(key));
   }
-  return ObjectInfo{std::string(key), static_cast<uint64_t>(st.st_size), ToMicros(st.st_mtim)};
+  // Opened for its generation. O_NONBLOCK: what has become a FIFO meanwhile must not hang us.
+  ASSIGN_OR_RETURN(Fd file, OpenFileAt(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  if (::fstat(file.get(), &st) != 0) {
+    return ErrnoStatus(errno, "stat", tree_.PathOf(key));
+  }
+  return ObjectInfo{std::string(key), static_cast<uint64_t>(st.st_size), ToMicros(st.st_mtim),
+                    EtagOf(file, st)};
 }
 
 Result<std::vector<ObjectInfo>> DirectoryStore::List(std::string_view prefix,
@@ -311,16 +360,9 @@ Status DirectoryStore::Delete(std::string_view key) {
       return {};
     }
     RETURN_IF_ERROR(directory.status());
-    struct stat st;
-    if (::fstatat(directory->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
-      if (!S_ISREG(st.st_mode)) {
-        return {};  // not an object
-      }
-      if (::unlinkat(directory->get(), name.c_str(), 0) != 0 && errno != ENOENT) {
-        return ErrnoStatus(errno, "remove", path);
-      }
-    } else if (errno != ENOENT && errno != ENAMETOOLONG) {
-      return ErrnoStatus(errno, "stat", path);
+    {
+      ASSIGN_OR_RETURN(Fd lock, tree_.Lock(LOCK_SH));
+      RETURN_IF_ERROR(UnlinkObject(*directory, name, path));
     }
     // Callers delete in an order that keeps the rest readable (an image's manifest before its
     // parts): an object must not come back after the next one is gone. Also when it was gone
@@ -329,6 +371,47 @@ Status DirectoryStore::Delete(std::string_view key) {
   }
   tree_.RemoveEmpty(std::string(dir));
   return {};
+}
+
+// Folder by folder: one sync for all of a folder's objects is what this saves.
+Result<std::vector<DeleteFailure>> DirectoryStore::DeleteMany(std::span<const std::string> keys) {
+  std::map<std::string_view, std::vector<std::string_view>> folders;
+  for (const std::string& key : keys) {
+    RETURN_IF_ERROR(CheckWrite(key));
+    folders[SplitKey(key).first].push_back(key);
+  }
+  std::vector<DeleteFailure> failures;
+  for (const auto& [dir, members] : folders) {
+    auto fail = [&](std::string_view key, const Status& status) {
+      failures.push_back({std::string(key), status});
+    };
+    Result<Fd> directory = tree_.Open(dir, DirectoryTree::Missing::kIsNotFound);
+    Status status = directory.status();
+    std::vector<std::string_view> removed;
+    for (std::string_view key : members) {
+      Status one = status;
+      if (one.ok()) {
+        ASSIGN_OR_RETURN(Fd lock, tree_.Lock(LOCK_SH));
+        one = UnlinkObject(*directory, SplitKey(key).second, tree_.PathOf(key));
+      }
+      if (one.ok()) {
+        removed.push_back(key);
+      } else if (one.code() != StatusCode::kNotFound) {
+        fail(key, one);
+      }
+    }
+    if (!removed.empty()) {
+      status = SyncDirectory(*directory, tree_.PathOf(dir));
+      for (std::string_view key : removed) {
+        if (!status.ok()) fail(key, status);
+      }
+    }
+    if (directory.ok()) {
+      directory->Close();
+      tree_.RemoveEmpty(std::string(dir));
+    }
+  }
+  return failures;
 }
 
 }  // namespace

@@ -2,11 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <functional>
 #include <memory>
 
@@ -43,6 +47,32 @@ std::pair<std::string_view, std::string> SplitKey(std::string_view key) {
 
 int64_t ToMicros(const struct timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000 + time.tv_nsec / 1000;
+}
+
+std::string EtagOf(const Fd& file, const struct stat& st) {
+  int generation = 0;
+  // Where there is none, inodes are not used again while the file system is mounted (tmpfs).
+  if (::ioctl(file.get(), FS_IOC_GETVERSION, &generation) != 0) {
+    generation = 0;
+  }
+  char text[80];
+  std::snprintf(
+      text, sizeof(text), "%llx-%x-%llx.%lx-%llx", static_cast<unsigned long long>(st.st_ino),
+      static_cast<unsigned>(generation), static_cast<unsigned long long>(st.st_mtim.tv_sec),
+      static_cast<unsigned long>(st.st_mtim.tv_nsec), static_cast<unsigned long long>(st.st_size));
+  return text;
+}
+
+Status UnlinkObject(const Fd& directory, const std::string& name, const std::string& path) {
+  struct stat st;
+  if (::fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    return errno == ENOENT || errno == ENAMETOOLONG ? Status::Ok()
+                                                    : ErrnoStatus(errno, "stat", path);
+  }
+  if (S_ISREG(st.st_mode) && ::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, "remove", path);
+  }
+  return {};
 }
 
 Result<Fd> DirectoryTree::Open(std::string_view dir, Missing missing) {
@@ -116,6 +146,22 @@ Status DirectoryTree::MakeDurable(const std::string& dir, const Fd& parent, cons
   std::lock_guard lock(mutex_);
   durable_.insert_or_assign(dir, identity);
   return {};
+}
+
+Result<Fd> DirectoryTree::Lock(int how) {
+  // A description of its own: locks are of these, and threads share root_.
+  ASSIGN_OR_RETURN(Fd root, OpenFileAt(root_, ".", O_RDONLY | O_DIRECTORY));
+  int result = 0;
+  do {
+    result = ::flock(root.get(), how);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0 && how == LOCK_EX) {
+    return UnimplementedError(
+        "directories cannot be locked here, which replacing an object on a "
+        "condition needs: " +
+        path_);
+  }
+  return root;
 }
 
 void DirectoryTree::RemoveEmpty(std::string dir) {

@@ -2,6 +2,7 @@
 // DirectoryTree: the folders under a directory store's root. Walks without following symlinks,
 // knows which folders are durable, lists in the byte order of full keys. Thread-safe.
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -43,6 +44,13 @@ class DirectoryTree {
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        size_t max_keys);
 
+  // What replaces or removes objects holds this lock shared (LOCK_SH) while it does, PutIfMatch
+  // holds it alone (LOCK_EX) from its look at the old object to its rename: so the old one is what
+  // it looked at. It is between processes as well, and goes with the Fd. PutIfAbsent needs none: it
+  // touches no object that exists. Where directories cannot be locked (NFS), LOCK_EX is
+  // kUnimplemented, and LOCK_SH is OK, as there is nothing to keep out.
+  Result<Fd> Lock(int how);
+
   // Removes `dir` and its parents as long as they are empty; never the root.
   void RemoveEmpty(std::string dir);
 
@@ -66,6 +74,13 @@ class DirectoryTree {
 
 // "a/b/c" -> {"a/b", "c"}; "c" -> {"", "c"}.
 std::pair<std::string_view, std::string> SplitKey(std::string_view key);
+
+// The file's identity: no two files of one name that follow each other have the same, for the inode
+// of one that was removed comes with another generation where inodes are used again.
+std::string EtagOf(const Fd& file, const struct stat& st);
+
+// OK also when there is nothing, or no object. `path` is for messages.
+Status UnlinkObject(const Fd& directory, const std::string& name, const std::string& path);
 
 int64_t ToMicros(const struct timespec& time);
 

@@ -200,6 +200,13 @@ class Libs3Store : public ObjectStore {
     return Put(key, body);
   }
 
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan, std::string_view etag) override {
+    RETURN_IF_ERROR(CheckWrite(key));
+    RETURN_IF_ERROR(ValidateEtag(etag));
+    return UnimplementedError("put " + Name(FullKey(key)) +
+                              ": libs3 has no conditional writes, hint: client=libcurl");
+  }
+
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range) override {
     RETURN_IF_ERROR(ValidateObjectKey(key));
@@ -292,6 +299,12 @@ class Libs3Store : public ObjectStore {
     S3_delete_object(&context, full_key.c_str(), LIBS3_REQUEST, &kResponse, &exchange);
     Status status = ToStatus(exchange, "delete " + Name(full_key));
     return status.code() == StatusCode::kNotFound ? Status::Ok() : status;
+  }
+
+  // libs3 has no request for several.
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override {
+    RETURN_IF_ERROR(ValidateObjectKeys(keys));
+    return DeleteOneByOne(*this, keys);
   }
 
  private:

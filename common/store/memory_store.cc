@@ -25,13 +25,18 @@ Status MemoryStore::NotFound(std::string_view key) const {
   return NotFoundError("no object " + std::string(key) + " in " + Describe());
 }
 
+PutResult MemoryStore::Store(std::string_view key, Bytes body) {
+  Object object{std::move(body), clock_.WallMicros(), ++last_version_};
+  PutResult result{object.modified_us, object.Etag()};
+  objects_.insert_or_assign(std::string(key), std::move(object));
+  return result;
+}
+
 Result<PutResult> MemoryStore::Put(std::string_view key, ByteSpan body) {
   RETURN_IF_ERROR(ValidateObjectKey(key));
   Bytes copy(body.begin(), body.end());
   std::lock_guard lock(mutex_);
-  int64_t now_us = clock_.WallMicros();
-  objects_.insert_or_assign(std::string(key), Object{std::move(copy), now_us});
-  return PutResult{now_us};
+  return Store(key, std::move(copy));
 }
 
 Result<PutResult> MemoryStore::PutIfAbsent(std::string_view key, ByteSpan body) {
@@ -41,9 +46,23 @@ Result<PutResult> MemoryStore::PutIfAbsent(std::string_view key, ByteSpan body) 
   if (objects_.contains(key)) {
     return AlreadyExistsError("object " + std::string(key) + " exists in " + Describe());
   }
-  int64_t now_us = clock_.WallMicros();
-  objects_.emplace(std::string(key), Object{std::move(copy), now_us});
-  return PutResult{now_us};
+  return Store(key, std::move(copy));
+}
+
+Result<PutResult> MemoryStore::PutIfMatch(std::string_view key, ByteSpan body,
+                                          std::string_view etag) {
+  RETURN_IF_ERROR(ValidateObjectKey(key));
+  RETURN_IF_ERROR(ValidateEtag(etag));
+  Bytes copy(body.begin(), body.end());
+  std::lock_guard lock(mutex_);
+  auto it = objects_.find(key);
+  if (it == objects_.end()) {
+    return NotFound(key);
+  }
+  if (it->second.Etag() != etag) {
+    return AbortedError("object " + std::string(key) + " in " + Describe() + " is another by now");
+  }
+  return Store(key, std::move(copy));
 }
 
 Result<Bytes> MemoryStore::Get(std::string_view key, uint64_t max_bytes,
@@ -73,7 +92,7 @@ Result<ObjectInfo> MemoryStore::Head(std::string_view key) {
   if (it == objects_.end()) {
     return NotFound(key);
   }
-  return ObjectInfo{it->first, it->second.body.size(), it->second.modified_us};
+  return ObjectInfo{it->first, it->second.body.size(), it->second.modified_us, it->second.Etag()};
 }
 
 Result<std::vector<ObjectInfo>> MemoryStore::List(std::string_view prefix,
@@ -102,6 +121,15 @@ Status MemoryStore::Delete(std::string_view key) {
     objects_.erase(it);
   }
   return {};
+}
+
+Result<std::vector<DeleteFailure>> MemoryStore::DeleteMany(std::span<const std::string> keys) {
+  RETURN_IF_ERROR(ValidateObjectKeys(keys));
+  std::lock_guard lock(mutex_);
+  for (const std::string& key : keys) {
+    objects_.erase(key);
+  }
+  return std::vector<DeleteFailure>{};
 }
 
 }  // namespace sqlite_s3

@@ -59,6 +59,32 @@ Status ValidateObjectPrefix(std::string_view prefix) {
   return CheckSegments("prefix", prefix).status();
 }
 
+Status ValidateEtag(std::string_view etag) {
+  const bool printable =
+      std::all_of(etag.begin(), etag.end(), [](char c) { return c > ' ' && c <= '~'; });
+  if (etag.empty() || etag.size() > kMaxEtagBytes || !printable) {
+    return InvalidArgumentError("etag " + Printable(etag) + " is none that a store gave out");
+  }
+  return {};
+}
+
+Status ValidateObjectKeys(std::span<const std::string> keys) {
+  for (const std::string& key : keys) {
+    RETURN_IF_ERROR(ValidateObjectKey(key));
+  }
+  return {};
+}
+
+std::vector<DeleteFailure> DeleteOneByOne(ObjectStore& store, std::span<const std::string> keys) {
+  std::vector<DeleteFailure> failures;
+  for (const std::string& key : keys) {
+    if (Status status = store.Delete(key); !status.ok()) {
+      failures.push_back({key, std::move(status)});
+    }
+  }
+  return failures;
+}
+
 Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
                                         std::string_view start_after) {
   std::vector<ObjectInfo> all;

@@ -1,6 +1,7 @@
 #include "common/store/retrying_store.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "common/base/hash.h"
 
@@ -71,6 +72,11 @@ Result<PutResult> RetryingStore::PutIfAbsent(std::string_view key, ByteSpan body
   return Retry(puts_, [&] { return inner_->PutIfAbsent(key, body); });
 }
 
+Result<PutResult> RetryingStore::PutIfMatch(std::string_view key, ByteSpan body,
+                                            std::string_view etag) {
+  return Retry(puts_, [&] { return inner_->PutIfMatch(key, body, etag); });
+}
+
 Result<Bytes> RetryingStore::Get(std::string_view key, uint64_t max_bytes,
                                  std::optional<ByteRange> range) {
   return Retry(gets_, [&] { return inner_->Get(key, max_bytes, range); });
@@ -87,6 +93,31 @@ Result<std::vector<ObjectInfo>> RetryingStore::List(std::string_view prefix,
 
 Status RetryingStore::Delete(std::string_view key) {
   return Retry(deletes_, [&] { return inner_->Delete(key); });
+}
+
+Result<std::vector<DeleteFailure>> RetryingStore::DeleteMany(std::span<const std::string> keys) {
+  std::vector<std::string> left(keys.begin(), keys.end());
+  std::vector<DeleteFailure> final_failures;  // of keys for which another try is of no use
+  std::vector<DeleteFailure> unavailable;     // of the last try that had an answer
+  auto done = Retry(deletes_, [&]() -> Status {
+    ASSIGN_OR_RETURN(std::vector<DeleteFailure> failures, inner_->DeleteMany(left));
+    left.clear();
+    unavailable.clear();
+    for (DeleteFailure& failure : failures) {
+      if (failure.status.code() == StatusCode::kUnavailable) {
+        left.push_back(failure.key);
+        unavailable.push_back(std::move(failure));
+      } else {
+        final_failures.push_back(std::move(failure));
+      }
+    }
+    return unavailable.empty() ? Status::Ok() : unavailable.front().status;
+  });
+  if (!done.ok() && (unavailable.empty() || done.code() != StatusCode::kUnavailable)) {
+    return done;  // no try had an answer, or the last one is no matter of single keys
+  }
+  std::move(unavailable.begin(), unavailable.end(), std::back_inserter(final_failures));
+  return final_failures;
 }
 
 }  // namespace sqlite_s3

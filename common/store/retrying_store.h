@@ -28,11 +28,11 @@ using RetryWaiter = std::function<bool(std::chrono::milliseconds)>;
 
 // Requests sent to the inner store, every try counted.
 struct RequestCounts {
-  uint64_t puts = 0;  // both kinds
+  uint64_t puts = 0;  // of all kinds
   uint64_t gets = 0;
   uint64_t heads = 0;
   uint64_t lists = 0;
-  uint64_t deletes = 0;
+  uint64_t deletes = 0;  // of one object, or of many
   uint64_t retries = 0;  // of all the above, those that were not the first try
   uint64_t Total() const { return puts + gets + heads + lists + deletes; }
 };
@@ -40,8 +40,9 @@ struct RequestCounts {
 // Repeats a call while it says kUnavailable and the deadline allows; every other answer is handed
 // on as it is. When time is over: kUnavailable, with how many tries there were. When the waiter
 // says stop: kCancelled. PutIfAbsent is repeated too: after an answer that was lost, the retry
-// finds the object of the first try and says kAlreadyExists, so the caller compares. Thread-safe if
-// the inner store and the waiter are.
+// finds the object of the first try and says kAlreadyExists, so the caller compares; PutIfMatch
+// likewise, with kAborted. DeleteMany is repeated for the keys alone that may still go. Thread-safe
+// if the inner store and the waiter are.
 class RetryingStore : public ObjectStore {
  public:
   // `clock` must outlive the store; its monotonic time measures the deadline.
@@ -54,12 +55,14 @@ class RetryingStore : public ObjectStore {
   bool SupportsConditionalPut() const override { return inner_->SupportsConditionalPut(); }
   Result<PutResult> Put(std::string_view key, ByteSpan body) override;
   Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override;
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan body, std::string_view etag) override;
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range = std::nullopt) override;
   Result<ObjectInfo> Head(std::string_view key) override;
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        int max_keys) override;
   Status Delete(std::string_view key) override;
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
 
  private:
   template <typename F>

@@ -9,13 +9,6 @@ namespace {
 
 constexpr size_t kMaxMessage = 300;
 
-std::string Printable(std::string_view text) {
-  std::string out(text.substr(0, kMaxMessage));
-  std::replace_if(
-      out.begin(), out.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return out;
-}
-
 const char* CodeOf(int status) {
   switch (status) {
     case 301:
@@ -112,6 +105,13 @@ bool IsRedirect(const S3Failure& failure) {
 
 }  // namespace
 
+std::string PrintableText(std::string_view text) {
+  std::string out(text.substr(0, kMaxMessage));
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return out;
+}
+
 bool IsFailure(const HttpResponse& response, bool document_expected, S3Failure& out) {
   const bool success = response.status >= 200 && response.status < 300;
   S3ErrorDocument document;
@@ -121,11 +121,11 @@ bool IsFailure(const HttpResponse& response, bool document_expected, S3Failure& 
     return false;
   }
   out.http_status = response.status;
-  out.code = read ? Printable(document.code) : CodeOf(response.status);
-  out.message = read ? Printable(document.message) : std::string();
-  out.region = Printable(response.Header("x-amz-bucket-region"));
+  out.code = read ? PrintableText(document.code) : CodeOf(response.status);
+  out.message = read ? PrintableText(document.message) : std::string();
+  out.region = PrintableText(response.Header("x-amz-bucket-region"));
   if (out.region.empty()) {
-    out.region = Printable(document.region);
+    out.region = PrintableText(document.region);
   }
   return true;
 }

@@ -16,6 +16,9 @@ struct S3Failure {
   std::string region;   // where the bucket is, when that is what is wrong
 };
 
+// Text of the server's, for a message: printable, and cut.
+std::string PrintableText(std::string_view text);
+
 // Whether the answer is a failure, and which: every status but 2xx, and with `document_expected` a
 // 200 whose body is an error document (CompleteMultipartUpload and proxies do that).
 bool IsFailure(const HttpResponse& response, bool document_expected, S3Failure& out);

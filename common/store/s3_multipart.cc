@@ -16,7 +16,6 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint64_t kMaxParts = 10'000;  // S3's
-constexpr uint64_t kMaxEtagBytes = 256;
 constexpr int kMaxPages = 1000;
 
 class PartUploader {
@@ -111,9 +110,8 @@ class PartUploader {
   Status first_error_;  // guarded by mutex_ while threads run
 };
 
-Result<std::optional<int64_t>> Complete(S3Client& client, const std::string& key,
-                                        const std::string& id,
-                                        const std::vector<std::string>& etags) {
+Result<PutResult> Complete(S3Client& client, const std::string& key, const std::string& id,
+                           const std::vector<std::string>& etags) {
   const std::string document = FormatCompleteUpload(etags);
   S3Request request;
   request.method = "POST";
@@ -131,14 +129,13 @@ Result<std::optional<int64_t>> Complete(S3Client& client, const std::string& key
   if (!etag.ok()) {
     return UnavailableError(what + ": " + etag.status().message());
   }
-  return answer.server_us;
+  return PutResult{answer.server_us, ValidateEtag(*etag).ok() ? *etag : ""};
 }
 
 }  // namespace
 
-Result<std::optional<int64_t>> UploadInParts(S3Client& client, const std::string& key,
-                                             ByteSpan body, const HttpHeaders& headers,
-                                             const HttpHeaders& part_headers) {
+Result<PutResult> UploadInParts(S3Client& client, const std::string& key, ByteSpan body,
+                                const HttpHeaders& headers, const HttpHeaders& part_headers) {
   S3Request initiate;
   initiate.method = "POST";
   initiate.key = key;

@@ -6,6 +6,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/status.h"
+#include "common/store/object_store.h"
 #include "common/store/s3_client.h"
 
 namespace sqlite_s3 {
@@ -14,9 +15,8 @@ namespace sqlite_s3 {
 // the upload is aborted, if the store can be reached for it: what cannot be aborted costs storage
 // until it is found (`sqlite-s3-restore doctor --abort-uploads`, or the bucket's lifecycle rules).
 // `part_headers` go with each part (a customer's key), `headers` with the upload.
-Result<std::optional<int64_t>> UploadInParts(S3Client& client, const std::string& key,
-                                             ByteSpan body, const HttpHeaders& headers,
-                                             const HttpHeaders& part_headers);
+Result<PutResult> UploadInParts(S3Client& client, const std::string& key, ByteSpan body,
+                                const HttpHeaders& headers, const HttpHeaders& part_headers);
 
 // Uploads under the prefix that began before `before_us` (by the store's clock), at most `limit`.
 struct OrphanedUpload {

@@ -4,17 +4,13 @@
 #include <charconv>
 
 #include "common/store/http_date.h"
-#include "common/store/s3_digest.h"
-#include "common/store/s3_multipart.h"
 #include "common/store/s3_xml.h"
 #include "common/store/sigv4.h"
 
 namespace sqlite_s3 {
 namespace {
 
-constexpr std::string_view kProbeKey = "~conditional-put";  // no key of a replica
-constexpr uint64_t kMaxSinglePut = uint64_t{5} << 30;       // S3's
-constexpr uint64_t kMaxOffset = ~uint64_t{0} >> 1;          // what every server can count to
+constexpr uint64_t kMaxOffset = ~uint64_t{0} >> 1;  // what every server can count to
 constexpr int kMaxSkippedPages = 1000;
 
 Status TooMuch(const std::string& what, uint64_t max_bytes) {
@@ -37,6 +33,10 @@ std::optional<uint64_t> FirstOf(std::string_view content_range) {
 
 }  // namespace
 
+std::string UsableEtag(std::string_view header) {
+  return ValidateEtag(header).ok() ? std::string(header) : std::string();
+}
+
 S3Store::S3Store(std::shared_ptr<S3Client> client, HttpHeaders put_headers,
                  HttpHeaders read_headers, bool read_only)
     : client_(std::move(client)),
@@ -55,109 +55,6 @@ std::string S3Store::Describe() const {
 std::string S3Store::FullKey(std::string_view key) const {
   const std::string& prefix = client_->address().prefix;
   return prefix.empty() ? std::string(key) : prefix + "/" + std::string(key);
-}
-
-Status S3Store::CheckWrite(std::string_view key) const {
-  RETURN_IF_ERROR(ValidateObjectKey(key));
-  if (read_only_) {
-    return PermissionDeniedError("write " + client_->Name(FullKey(key)) +
-                                 ": this store is open for reading only");
-  }
-  return Status::Ok();
-}
-
-Result<PutResult> S3Store::PutOnce(const std::string& full_key, ByteSpan body,
-                                   bool if_absent) const {
-  const std::string what = "put " + client_->Name(full_key);
-  if (body.size() > kMaxSinglePut) {
-    return InvalidArgumentError(what + ": " + std::to_string(body.size()) +
-                                " bytes are more than one request can carry (5 GiB)");
-  }
-  const Sha256Hash hash = Sha256(body);
-  const std::string checksum = Base64Encode(hash);
-  S3Request request;
-  request.method = "PUT";
-  request.key = full_key;
-  request.headers = put_headers_;
-  request.headers.emplace_back("content-type", "application/octet-stream");
-  request.headers.emplace_back("x-amz-checksum-sha256", checksum);
-  if (if_absent) {
-    request.headers.emplace_back("if-none-match", "*");
-  }
-  request.body = body;
-  request.has_body = true;
-  request.payload_hash = HexEncode(hash);
-  ASSIGN_OR_RETURN(S3Answer answer, client_->Call(request, what));
-  std::string_view stored = answer.response.Header("x-amz-checksum-sha256");
-  if (!stored.empty() && stored != checksum) {
-    return CorruptionError(what + ": the store says that it took other bytes than were sent");
-  }
-  return PutResult{answer.server_us};
-}
-
-Result<PutResult> S3Store::Put(std::string_view key, ByteSpan body) {
-  RETURN_IF_ERROR(CheckWrite(key));
-  const std::string full_key = FullKey(key);
-  if (body.size() <= client_->address().part_bytes) {
-    return PutOnce(full_key, body, false);
-  }
-  ASSIGN_OR_RETURN(auto server_us,
-                   UploadInParts(*client_, full_key, body, put_headers_, read_headers_));
-  return PutResult{server_us};
-}
-
-Result<S3Store::Conditional> S3Store::AskConditional() const {
-  if (auto known = conditional_.load(); known != Conditional::kUnknown) {
-    return known;
-  }
-  std::lock_guard lock(probe_mutex_);
-  if (auto known = conditional_.load(); known != Conditional::kUnknown) {
-    return known;
-  }
-  // There after the first start ever, so most starts send one request. If both tries create it, the
-  // condition is not honoured.
-  const std::string full_key = FullKey(kProbeKey);
-  for (int i = 0; i < 2; ++i) {
-    auto put = PutOnce(full_key, AsBytes("is If-None-Match honoured?\n"), true);
-    if (put.code() == StatusCode::kAlreadyExists) {
-      conditional_ = Conditional::kHonoured;
-      return Conditional::kHonoured;
-    }
-    if (put.code() == StatusCode::kUnimplemented) {
-      break;
-    }
-    if (!put.ok()) {
-      return put.status();
-    }
-  }
-  conditional_ = Conditional::kIgnored;
-  return Conditional::kIgnored;
-}
-
-bool S3Store::SupportsConditionalPut() const {
-  if (read_only_) {
-    return false;
-  }
-  auto answer = AskConditional();
-  return !answer.ok() || *answer == Conditional::kHonoured;
-}
-
-Result<PutResult> S3Store::PutIfAbsent(std::string_view key, ByteSpan body) {
-  RETURN_IF_ERROR(CheckWrite(key));
-  const std::string full_key = FullKey(key);
-  ASSIGN_OR_RETURN(Conditional conditional, AskConditional());
-  if (conditional == Conditional::kHonoured) {
-    return PutOnce(full_key, body, true);
-  }
-  // Not atomic, and SupportsConditionalPut() says so.
-  auto there = Head(key);
-  if (there.ok()) {
-    return AlreadyExistsError("put " + client_->Name(full_key) + ": it is there");
-  }
-  if (there.code() != StatusCode::kNotFound) {
-    return there.status();
-  }
-  return PutOnce(full_key, body, false);
 }
 
 Result<Bytes> S3Store::Get(std::string_view key, uint64_t max_bytes,
@@ -233,6 +130,7 @@ Result<ObjectInfo> S3Store::Head(std::string_view key) {
     return CorruptionError(what + ": the answer lacks the object's size or time");
   }
   info.modified_us = *modified;
+  info.etag = UsableEtag(answer.response.Header("etag"));
   return info;
 }
 
@@ -294,19 +192,6 @@ Result<std::vector<ObjectInfo>> S3Store::List(std::string_view prefix, std::stri
     }
   }
   return ResourceExhaustedError(what + ": too many names that are no keys of a replica");
-}
-
-Status S3Store::Delete(std::string_view key) {
-  RETURN_IF_ERROR(CheckWrite(key));
-  S3Request request;
-  request.method = "DELETE";
-  request.key = FullKey(key);
-  const std::string what = "delete " + client_->Name(request.key);
-  auto answer = client_->Call(request, what);
-  if (!answer.ok() && answer.code() != StatusCode::kNotFound) {
-    return answer.status();
-  }
-  return Status::Ok();
 }
 
 }  // namespace sqlite_s3

@@ -48,28 +48,43 @@ class S3Store : public ObjectStore {
   bool SupportsConditionalPut() const override;
   Result<PutResult> Put(std::string_view key, ByteSpan body) override;
   Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override;
+  // The first call asks the server first whether it honours If-Match, with "~conditional-put" too.
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan body, std::string_view etag) override;
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range = std::nullopt) override;
   Result<ObjectInfo> Head(std::string_view key) override;
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        int max_keys) override;
   Status Delete(std::string_view key) override;
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
+
+  struct Condition {
+    std::string header = {};  // empty: none
+    std::string value = {};
+  };
 
  private:
   enum class Conditional { kUnknown, kHonoured, kIgnored };
 
   std::string FullKey(std::string_view key) const;
   Status CheckWrite(std::string_view key) const;
-  Result<PutResult> PutOnce(const std::string& full_key, ByteSpan body, bool if_absent) const;
+  Result<PutResult> PutOnce(const std::string& full_key, ByteSpan body,
+                            const Condition& condition) const;
   // The answer's own, or a request's to find out. Errors: those of the requests.
   Result<Conditional> AskConditional() const;
+  Result<bool> HonoursIfMatch() const;
+  Result<std::vector<DeleteFailure>> DeletePage(std::span<const std::string> keys) const;
 
   const std::shared_ptr<S3Client> client_;
   const HttpHeaders put_headers_;   // encryption, storage class, tags
   const HttpHeaders read_headers_;  // encryption with a key of the customer's
   const bool read_only_;
-  mutable std::mutex probe_mutex_;  // one probe at a time
-  mutable std::atomic<Conditional> conditional_{Conditional::kUnknown};
+  mutable std::mutex probe_mutex_;                                       // one probe at a time
+  mutable std::atomic<Conditional> conditional_{Conditional::kUnknown};  // If-None-Match
+  mutable std::atomic<Conditional> if_match_{Conditional::kUnknown};
 };
+
+// An ETag header that can be sent again, or empty.
+std::string UsableEtag(std::string_view header);
 
 }  // namespace sqlite_s3

@@ -166,6 +166,29 @@ Result<S3UploadPage> ParseUploadPage(ByteSpan body) {
   return page;
 }
 
+Result<std::vector<S3DeleteError>> ParseDeleteErrors(ByteSpan body) {
+  pugi::xml_document document;
+  if (!Load(body, document) || !document.child("DeleteResult")) {
+    return NotA("answer to a delete", body);
+  }
+  std::vector<S3DeleteError> errors;
+  for (pugi::xml_node node : document.child("DeleteResult").children("Error")) {
+    errors.push_back(
+        {node.child_value("Key"), node.child_value("Code"), node.child_value("Message")});
+  }
+  return errors;
+}
+
+std::string FormatDelete(const std::vector<std::string>& keys) {
+  std::string out = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
+  for (const std::string& key : keys) {
+    out += "<Object><Key>";
+    out += XmlEscaped(key);
+    out += "</Key></Object>";
+  }
+  return out + "</Delete>";
+}
+
 std::string FormatCompleteUpload(const std::vector<std::string>& etags) {
   std::string out = "<CompleteMultipartUpload>";
   for (size_t i = 0; i < etags.size(); ++i) {

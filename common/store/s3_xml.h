@@ -56,6 +56,16 @@ Result<S3UploadPage> ParseUploadPage(ByteSpan body);
 // kCorruption when the document or the element is missing.
 Result<std::string> ParseElementText(ByteSpan body, const char* path);
 
+struct S3DeleteError {
+  std::string key;
+  std::string code;
+  std::string message;
+};
+// The errors of a DeleteResult. kCorruption when it is none.
+Result<std::vector<S3DeleteError>> ParseDeleteErrors(ByteSpan body);
+// Asks for errors only in the answer. REQUIRES: keys without control characters.
+std::string FormatDelete(const std::vector<std::string>& keys);
+
 // `etags` of parts 1, 2, ...
 std::string FormatCompleteUpload(const std::vector<std::string>& etags);
 

@@ -3,8 +3,9 @@
 namespace sqlite_s3 {
 namespace {
 
-constexpr StoreOp kAllOps[] = {StoreOp::kPut,  StoreOp::kPutIfAbsent, StoreOp::kGet,
-                               StoreOp::kHead, StoreOp::kList,        StoreOp::kDelete};
+constexpr StoreOp kAllOps[] = {StoreOp::kPut,    StoreOp::kPutIfAbsent, StoreOp::kPutIfMatch,
+                               StoreOp::kGet,    StoreOp::kHead,        StoreOp::kList,
+                               StoreOp::kDelete, StoreOp::kDeleteMany};
 
 }  // namespace
 
@@ -144,6 +145,11 @@ Result<PutResult> FaultStore::PutIfAbsent(std::string_view key, ByteSpan body) {
   return Run(StoreOp::kPutIfAbsent, key, [&] { return inner_->PutIfAbsent(key, body); });
 }
 
+Result<PutResult> FaultStore::PutIfMatch(std::string_view key, ByteSpan body,
+                                         std::string_view etag) {
+  return Run(StoreOp::kPutIfMatch, key, [&] { return inner_->PutIfMatch(key, body, etag); });
+}
+
 Result<Bytes> FaultStore::Get(std::string_view key, uint64_t max_bytes,
                               std::optional<ByteRange> range) {
   return Run(StoreOp::kGet, key, [&] { return inner_->Get(key, max_bytes, range); });
@@ -160,6 +166,11 @@ Result<std::vector<ObjectInfo>> FaultStore::List(std::string_view prefix,
 
 Status FaultStore::Delete(std::string_view key) {
   return Run(StoreOp::kDelete, key, [&] { return inner_->Delete(key); });
+}
+
+Result<std::vector<DeleteFailure>> FaultStore::DeleteMany(std::span<const std::string> keys) {
+  return Run(StoreOp::kDeleteMany, keys.empty() ? std::string_view() : keys.front(),
+             [&] { return inner_->DeleteMany(keys); });
 }
 
 }  // namespace sqlite_s3

@@ -13,7 +13,16 @@
 
 namespace sqlite_s3 {
 
-enum class StoreOp { kPut, kPutIfAbsent, kGet, kHead, kList, kDelete };
+enum class StoreOp {
+  kPut,
+  kPutIfAbsent,
+  kPutIfMatch,
+  kGet,
+  kHead,
+  kList,
+  kDelete,
+  kDeleteMany,
+};
 
 enum class FaultWhen {
   kBeforeEffect,  // the inner store is not called
@@ -58,12 +67,15 @@ class FaultStore : public ObjectStore {
   bool SupportsConditionalPut() const override;
   Result<PutResult> Put(std::string_view key, ByteSpan body) override;
   Result<PutResult> PutIfAbsent(std::string_view key, ByteSpan body) override;
+  Result<PutResult> PutIfMatch(std::string_view key, ByteSpan body, std::string_view etag) override;
   Result<Bytes> Get(std::string_view key, uint64_t max_bytes,
                     std::optional<ByteRange> range = std::nullopt) override;
   Result<ObjectInfo> Head(std::string_view key) override;
   Result<std::vector<ObjectInfo>> List(std::string_view prefix, std::string_view start_after,
                                        int max_keys) override;
   Status Delete(std::string_view key) override;
+  // Hooks are given the first key.
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
 
  private:
   struct Fault {

@@ -171,6 +171,113 @@ TEST_P(ObjectStoreContractTest, OfManyPutIfAbsentExactlyOneWinsAndItsBodyStays) 
   }
 }
 
+TEST_P(ObjectStoreContractTest, PutIfMatchReplacesWhatTheEtagNamesAndNothingElse) {
+  ASSERT_OK_AND_ASSIGN(const PutResult first, store().Put("k", AsBytes("first")));
+  if (!store().SupportsConditionalPut()) {
+    EXPECT_STATUS(store().PutIfMatch("k", AsBytes("x"), "\"e\""), StatusCode::kUnimplemented);
+    EXPECT_EQ(GetText("k"), "first");
+    return;
+  }
+  auto put = store().PutIfMatch("k", AsBytes("second"), first.etag);
+  ASSERT_OK(put);
+  EXPECT_EQ(GetText("k"), "second");
+  EXPECT_STATUS(store().PutIfMatch("k", AsBytes("x"), first.etag), StatusCode::kAborted);
+  ASSERT_OK_AND_ASSIGN(const ObjectInfo info, store().Head("k"));
+  EXPECT_EQ(info.etag, put->etag) << "PUT and HEAD name one object alike";
+  ASSERT_OK_AND_ASSIGN(const PutResult third, store().PutIfMatch("k", AsBytes("third"), info.etag));
+  EXPECT_EQ(GetText("k"), "third");
+  ASSERT_OK(store().Put("k", AsBytes("by another")));
+  EXPECT_STATUS(store().PutIfMatch("k", AsBytes("x"), third.etag), StatusCode::kAborted);
+  EXPECT_EQ(GetText("k"), "by another");
+}
+
+TEST_P(ObjectStoreContractTest, PutIfMatchNeverCreates) {
+  if (!store().SupportsConditionalPut()) {
+    return;  // said so, and the rule is for the others
+  }
+  ASSERT_OK_AND_ASSIGN(const PutResult put, store().PutIfAbsent("d/k", AsBytes("first")));
+  ASSERT_OK(store().Delete("d/k"));
+  EXPECT_STATUS(store().PutIfMatch("d/k", AsBytes("x"), put.etag), StatusCode::kNotFound);
+  EXPECT_THAT(Keys(""), IsEmpty());
+  ASSERT_OK(store().Put("d/k", AsBytes("another")));
+  EXPECT_STATUS(store().PutIfMatch("d/k", AsBytes("x"), put.etag), StatusCode::kAborted);
+}
+
+TEST_P(ObjectStoreContractTest, OfManyPutIfMatchOfOneEtagExactlyOneWins) {
+  if (!store().SupportsConditionalPut()) {
+    return;  // said so, and the rule is for the others
+  }
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 10;
+  ASSERT_OK_AND_ASSIGN(PutResult last, store().Put("k", AsBytes("start")));
+  for (int round = 0; round < kRounds; ++round) {
+    std::latch start(kThreads);
+    std::vector<Result<PutResult>> results(kThreads, InternalError("not run"));
+    std::vector<std::thread> threads;
+    auto body = [&](int i) { return std::to_string(round) + " by " + std::to_string(i); };
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        start.arrive_and_wait();
+        do {  // a conflict (409) is no loss yet
+          results[static_cast<size_t>(i)] = store().PutIfMatch("k", AsBytes(body(i)), last.etag);
+        } while (results[static_cast<size_t>(i)].code() == StatusCode::kUnavailable);
+      });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    int winner = -1;
+    for (int i = 0; i < kThreads; ++i) {
+      const auto& result = results[static_cast<size_t>(i)];
+      if (result.ok()) {
+        ASSERT_EQ(winner, -1) << "two of round " << round;
+        winner = i;
+      } else {
+        ASSERT_STATUS(result, StatusCode::kAborted);
+      }
+    }
+    ASSERT_NE(winner, -1) << "none of round " << round;
+    ASSERT_EQ(GetText("k"), body(winner));
+    last = *results[static_cast<size_t>(winner)];
+  }
+}
+
+TEST_P(ObjectStoreContractTest, EtagsThatNoStoreGivesOutAreRefused) {
+  ASSERT_OK(store().Put("k", AsBytes("x")));
+  for (const std::string& etag :
+       {std::string(), std::string("a\r\nx: y"), std::string("a b"), std::string(257, 'a')}) {
+    EXPECT_STATUS(store().PutIfMatch("k", {}, etag), StatusCode::kInvalidArgument) << etag;
+  }
+}
+
+TEST_P(ObjectStoreContractTest, DeleteManyRemovesThoseAndNoOthers) {
+  // More than one request of S3's, in several folders, and some that are not there.
+  std::vector<std::string> gone;
+  for (int i = 0; i < 1005; ++i) {
+    gone.push_back("d" + std::to_string(i % 3) + "/" + std::to_string(i));
+    if (i % 4 == 0) {
+      ASSERT_OK(store().Put(gone.back(), AsBytes("x")));
+    }
+  }
+  for (const char* key : {"d0-/x", "d1/keep", "z"}) {
+    ASSERT_OK(store().Put(key, AsBytes("x")));
+  }
+  gone.push_back("absent");
+  gone.push_back("no/such/folder");
+  ASSERT_OK_AND_ASSIGN(auto failures, store().DeleteMany(gone));
+  EXPECT_THAT(failures, IsEmpty());
+  EXPECT_THAT(Keys(""), ElementsAre("d0-/x", "d1/keep", "z"));
+  ASSERT_OK_AND_ASSIGN(failures, store().DeleteMany({}));
+  EXPECT_THAT(failures, IsEmpty());
+}
+
+TEST_P(ObjectStoreContractTest, DeleteManyWithAnInvalidKeyDeletesNothing) {
+  ASSERT_OK(store().Put("a", AsBytes("x")));
+  const std::vector<std::string> keys = {"a", "../a"};
+  EXPECT_STATUS(store().DeleteMany(keys), StatusCode::kInvalidArgument);
+  EXPECT_EQ(GetText("a"), "x");
+}
+
 TEST_P(ObjectStoreContractTest, ReadersSeeWholeObjectsWhileTheyAreReplaced) {
   constexpr int kRounds = 200;
   ASSERT_OK(store().Put("k", AsBytes(std::string(5000, 'a'))));
@@ -353,6 +460,8 @@ TEST_P(ObjectStoreContractTest, HostileKeysAreRefusedByEveryMethod) {
     EXPECT_STATUS(ValidateObjectKey(key), StatusCode::kInvalidArgument) << key;
     EXPECT_STATUS(store().Put(key, AsBytes("x")), StatusCode::kInvalidArgument) << key;
     EXPECT_STATUS(store().PutIfAbsent(key, AsBytes("x")), StatusCode::kInvalidArgument) << key;
+    EXPECT_STATUS(store().PutIfMatch(key, {}, "e"), StatusCode::kInvalidArgument) << key;
+    EXPECT_STATUS(store().DeleteMany(std::vector{key}), StatusCode::kInvalidArgument) << key;
     EXPECT_STATUS(store().Get(key, kNoLimit), StatusCode::kInvalidArgument) << key;
     EXPECT_STATUS(store().Head(key), StatusCode::kInvalidArgument) << key;
     EXPECT_STATUS(store().Delete(key), StatusCode::kInvalidArgument) << key;

@@ -41,13 +41,14 @@ class RetryingStoreTest : public ::testing::Test {
 TEST_F(RetryingStoreTest, EveryOperationIsRepeatedWhileTheStoreIsAway) {
   RetryingStore store = Make();
   ASSERT_OK(memory_->Put("k", AsBytes("v")));
-  for (StoreOp op : {StoreOp::kPut, StoreOp::kPutIfAbsent, StoreOp::kGet, StoreOp::kHead,
-                     StoreOp::kList, StoreOp::kDelete}) {
+  for (StoreOp op : {StoreOp::kPut, StoreOp::kPutIfAbsent, StoreOp::kPutIfMatch, StoreOp::kGet,
+                     StoreOp::kHead, StoreOp::kList, StoreOp::kDelete, StoreOp::kDeleteMany}) {
     faults_->FailCall(op, 1, StatusCode::kUnavailable);
     faults_->FailCall(op, 2, StatusCode::kUnavailable);
   }
   EXPECT_OK(store.Put("p", AsBytes("v")));
-  EXPECT_OK(store.PutIfAbsent("new", AsBytes("v")));
+  ASSERT_OK_AND_ASSIGN(PutResult put, store.PutIfAbsent("new", AsBytes("v")));
+  EXPECT_OK(store.PutIfMatch("new", AsBytes("w"), put.etag));
   ASSERT_OK_AND_ASSIGN(Bytes got, store.Get("k", 10, ByteRange{0, 1}));
   EXPECT_EQ(AsText(got), "v");
   EXPECT_OK(store.Head("k"));
@@ -55,16 +56,19 @@ TEST_F(RetryingStoreTest, EveryOperationIsRepeatedWhileTheStoreIsAway) {
   EXPECT_THAT(page, SizeIs(3));
   EXPECT_OK(store.Delete("k"));
   EXPECT_STATUS(memory_->Head("k"), StatusCode::kNotFound);
+  ASSERT_OK_AND_ASSIGN(auto failures, store.DeleteMany(std::vector<std::string>{"p", "new"}));
+  EXPECT_THAT(failures, IsEmpty());
+  EXPECT_STATUS(memory_->Head("p"), StatusCode::kNotFound);
 
   RequestCounts counts = store.counts();
-  EXPECT_EQ(counts.puts, 6u);
+  EXPECT_EQ(counts.puts, 9u);
   EXPECT_EQ(counts.gets, 3u);
   EXPECT_EQ(counts.heads, 3u);
   EXPECT_EQ(counts.lists, 3u);
-  EXPECT_EQ(counts.deletes, 3u);
-  EXPECT_EQ(counts.retries, 12u);
-  EXPECT_EQ(counts.Total(), 18u);
-  EXPECT_EQ(faults_->TotalCount(), 18);
+  EXPECT_EQ(counts.deletes, 6u);
+  EXPECT_EQ(counts.retries, 16u);
+  EXPECT_EQ(counts.Total(), 24u);
+  EXPECT_EQ(faults_->TotalCount(), 24);
 }
 
 TEST_F(RetryingStoreTest, EveryOtherCodeIsHandedOnAtOnce) {
@@ -90,6 +94,54 @@ TEST_F(RetryingStoreTest, APutIfAbsentWhoseAnswerWasLostEndsAsAlreadyExists) {
   EXPECT_STATUS(store.PutIfAbsent("k", AsBytes("mine")), StatusCode::kAlreadyExists);
   ASSERT_OK_AND_ASSIGN(Bytes there, store.Get("k", 10));
   EXPECT_EQ(AsText(there), "mine");  // which the caller compares
+}
+
+// Answers DeleteMany as scripted, and remembers what it was asked.
+class StubbornStore : public MemoryStore {
+ public:
+  StubbornStore() : MemoryStore("stubborn") {}
+  Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override {
+    asked.emplace_back(keys.begin(), keys.end());
+    auto answer = std::move(answers.front());
+    answers.erase(answers.begin());
+    return answer;
+  }
+  std::vector<Result<std::vector<DeleteFailure>>> answers;
+  std::vector<std::vector<std::string>> asked;
+};
+
+TEST_F(RetryingStoreTest, OfManyDeletesOnlyThoseThatMayStillGoAreRepeated) {
+  auto inner = std::make_shared<StubbornStore>();
+  RetryingStore store(
+      inner, kPolicy, [](milliseconds) { return true; }, clock_);
+  inner->answers = {
+      std::vector<DeleteFailure>{{"a", UnavailableError("busy")},
+                                 {"b", PermissionDeniedError("locked")},
+                                 {"c", UnavailableError("busy")}},
+      UnavailableError("away"),
+      std::vector<DeleteFailure>{{"c", PermissionDeniedError("locked")}},
+  };
+  const std::vector<std::string> keys = {"a", "b", "c", "d"};
+  ASSERT_OK_AND_ASSIGN(auto failures, store.DeleteMany(keys));
+  ASSERT_THAT(failures, SizeIs(2));
+  EXPECT_EQ(failures[0].key, "b");
+  EXPECT_EQ(failures[1].key, "c");
+  EXPECT_STATUS(failures[1].status, StatusCode::kPermissionDenied);
+  EXPECT_EQ(inner->asked, (std::vector<std::vector<std::string>>{keys, {"a", "c"}, {"a", "c"}}));
+}
+
+TEST_F(RetryingStoreTest, WhenTimeIsOverTheKeysThatMayStillBeThereAreNamed) {
+  auto inner = std::make_shared<StubbornStore>();
+  RetryPolicy once = kPolicy;
+  once.deadline = milliseconds(0);
+  RetryingStore store(
+      inner, once, [](milliseconds) { return true; }, clock_);
+  inner->answers = {std::vector<DeleteFailure>{{"a", UnavailableError("busy")}},
+                    UnavailableError("away")};
+  ASSERT_OK_AND_ASSIGN(auto failures, store.DeleteMany(std::vector<std::string>{"a", "b"}));
+  ASSERT_THAT(failures, SizeIs(1));
+  EXPECT_EQ(failures[0].key, "a");
+  EXPECT_STATUS(store.DeleteMany(std::vector<std::string>{"a"}), StatusCode::kUnavailable);
 }
 
 TEST_F(RetryingStoreTest, WaitsGrowToTheMaximumAndAreRandomBelowIt) {
