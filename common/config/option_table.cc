@@ -229,6 +229,14 @@ Status ParseAddressing(std::string_view value, ReplicaConfig& config) {
   return Status::Ok();
 }
 
+Status ParseChecksum(std::string_view value, ReplicaConfig& config) {
+  if (value != "crc32c" && value != "sha256" && value != "off") {
+    return InvalidArgumentError(Quoted(value) + " is not one of crc32c, sha256, off");
+  }
+  config.location.checksum = value;
+  return Status::Ok();
+}
+
 Status ParseSse(std::string_view value, ReplicaConfig& config) {
   if (value != "AES256" && value != "aws:kms") {
     return InvalidArgumentError(Quoted(value) + " is not one of AES256, aws:kms");
@@ -340,6 +348,10 @@ constexpr OptionDescriptor kTable[] = {
      "path: https://host/bucket/key; virtual: https://bucket.host/key; auto: virtual at AWS, path "
      "at an endpoint",
      ParseAddressing, FormatTextOption<&L::addressing>},
+    {"checksum", kStore, "crc32c, sha256, off",
+     "goes with each upload, and each object read whole is compared with it; sha256 also signs "
+     "bodies over TLS; off is for stores that take or give none",
+     ParseChecksum, FormatTextOption<&L::checksum>},
     {"ca_file", kStore, "path", "PEM file of the authorities to trust in place of the system's",
      ParsePathOption<&L::ca_file>, FormatTextOption<&L::ca_file>},
     {"profile", kStore, "name", "profile of the credentials, and no other source of them",

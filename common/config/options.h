@@ -61,6 +61,7 @@ struct ReplicaLocation {
   std::string region;
   std::string client;                                 // client=libcurl|libs3
   std::string addressing = "auto";                    // addressing=auto|path|virtual
+  std::string checksum = "crc32c";                    // checksum=crc32c|sha256|off
   std::string ca_file;                                // ca_file=PATH
   std::string profile;                                // profile=NAME
   std::string sse;                                    // sse=AES256|aws:kms

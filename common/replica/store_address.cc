@@ -9,6 +9,12 @@ S3Addressing AddressingOf(const std::string& word) {
   return S3Addressing::kAuto;
 }
 
+S3Checksum ChecksumOf(const std::string& word) {
+  if (word == "sha256") return S3Checksum::kSha256;
+  if (word == "off") return S3Checksum::kOff;
+  return S3Checksum::kCrc32c;
+}
+
 }  // namespace
 
 StoreAddress AddressOf(const ReplicaLocation& location, StoreUse use) {
@@ -24,6 +30,7 @@ StoreAddress AddressOf(const ReplicaLocation& location, StoreUse use) {
                 .region = location.region,
                 .client = location.client,
                 .addressing = AddressingOf(location.addressing),
+                .checksum = ChecksumOf(location.checksum),
                 .ca_file = location.ca_file,
                 .profile = location.profile,
                 .sse = location.sse,

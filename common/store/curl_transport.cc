@@ -17,6 +17,7 @@ namespace {
 constexpr uint64_t kMaxErrorBytes = 64 << 10;
 constexpr size_t kMaxHeaderBytes = 64 << 10;
 constexpr size_t kMaxIdleHandles = 16;
+constexpr long kBufferBytes = 64 << 10;
 // Slower than this for that long is a connection that is stuck.
 constexpr long kLowSpeedBytes = 1024;
 constexpr long kLowSpeedSeconds = 20;
@@ -143,7 +144,7 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
 struct Pool {
   const pid_t owner = getpid();
   std::mutex mutex;
-  std::vector<CURL*> idle;  // guarded by mutex
+  std::vector<CURL*> idle;  // guarded by mutex; all options that no request changes are set
 
   ~Pool() {
     SigpipeBlocked guard;
@@ -209,17 +210,44 @@ class CurlTransport : public HttpTransport {
     return *pool;
   }
 
-  static CURL* Take(Pool& pool) {
+  CURL* Take(Pool& pool) const {
     {
       std::lock_guard lock(pool.mutex);
       if (!pool.idle.empty()) {
         CURL* handle = pool.idle.back();  // the one used last: its connection is the least idle
         pool.idle.pop_back();
-        curl_easy_reset(handle);  // keeps connections, TLS sessions and names
         return handle;
       }
     }
-    return curl_easy_init();
+    return NewHandle();
+  }
+
+  // With all options that no request changes: setting forty for each is a good part of what a small
+  // request costs.
+  CURL* NewHandle() const {
+    CURL* handle = curl_easy_init();
+    if (handle == nullptr) {
+      return nullptr;
+    }
+    auto set = [&](CURLoption option, auto value) { curl_easy_setopt(handle, option, value); };
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_PATH_AS_IS, 1L);
+    set(CURLOPT_FOLLOWLOCATION, 0L);
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_2TLS});
+    set(CURLOPT_SSL_VERIFYPEER, 1L);
+    set(CURLOPT_SSL_VERIFYHOST, 2L);
+    set(CURLOPT_SSLVERSION, long{CURL_SSLVERSION_TLSv1_2});
+    if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
+    set(CURLOPT_TCP_NODELAY, 1L);
+    set(CURLOPT_TCP_KEEPALIVE, 1L);
+    set(CURLOPT_BUFFERSIZE, kBufferBytes);
+    set(CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
+    set(CURLOPT_LOW_SPEED_LIMIT, kLowSpeedBytes);
+    set(CURLOPT_LOW_SPEED_TIME, kLowSpeedSeconds);
+    set(CURLOPT_HEADERFUNCTION, &OnHeader);
+    set(CURLOPT_WRITEFUNCTION, &OnBody);
+    return handle;
   }
 
   Result<HttpResponse> Perform(CURL* handle, const HttpRequest& request);
@@ -232,49 +260,38 @@ Result<HttpResponse> CurlTransport::Perform(CURL* handle, const HttpRequest& req
   Exchange exchange;
   exchange.max_body = request.max_response_bytes;
   char detail[CURL_ERROR_SIZE] = "";
-  curl_slist* list = nullptr;
-  bool listed = true;
-  auto add = [&](const std::string& line) {
-    curl_slist* longer = curl_slist_append(list, line.c_str());
-    listed = listed && longer != nullptr;
-    list = longer != nullptr ? longer : list;
-  };
+  // libcurl only reads the list, so it need not be of its making.
+  std::vector<std::string> lines;
+  lines.reserve(request.headers.size() + 3);
   bool typed = false;
   for (const auto& [name, value] : request.headers) {
+    if (name == "host") continue;
     typed = typed || name == "content-type";
+    std::string& line = lines.emplace_back();
+    line.reserve(name.size() + value.size() + 2);
+    line += name;
     // "name;" is how libcurl is asked for a header without a value.
-    if (name != "host") add(value.empty() ? name + ";" : name + ": " + value);
+    line += value.empty() ? ";" : ": ";
+    line += value;
   }
-  if (!typed) add("Content-Type:");
-  add("Expect:");  // waiting for "100 Continue" costs a round trip, or a second where none comes
-  add("Accept:");
+  if (!typed) lines.emplace_back("Content-Type:");
+  lines.emplace_back("Expect:");  // "100 Continue" costs a round trip, or a second where none comes
+  lines.emplace_back("Accept:");
+  std::vector<curl_slist> list(lines.size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    list[i] = {lines[i].data(), i + 1 < lines.size() ? &list[i + 1] : nullptr};
+  }
 
-  const bool tls = request.url.starts_with("https://");
   auto set = [&](CURLoption option, auto value) { curl_easy_setopt(handle, option, value); };
   set(CURLOPT_URL, request.url.c_str());
-  set(CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
-  set(CURLOPT_PATH_AS_IS, 1L);
-  set(CURLOPT_FOLLOWLOCATION, 0L);
-  set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_2TLS});
-  set(CURLOPT_SSL_VERIFYPEER, 1L);
-  set(CURLOPT_SSL_VERIFYHOST, 2L);
-  set(CURLOPT_SSLVERSION, long{CURL_SSLVERSION_TLSv1_2});
-  if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
-  if (!request.use_proxy) set(CURLOPT_NOPROXY, "*");
-  set(CURLOPT_TCP_NODELAY, 1L);
-  set(CURLOPT_TCP_KEEPALIVE, 1L);
-  set(CURLOPT_BUFFERSIZE, 64L << 10);
+  set(CURLOPT_NOPROXY, request.use_proxy ? nullptr : "*");  // null: what the environment says
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   set(CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
-  set(CURLOPT_LOW_SPEED_LIMIT, kLowSpeedBytes);
-  set(CURLOPT_LOW_SPEED_TIME, kLowSpeedSeconds);
   set(CURLOPT_ERRORBUFFER, detail);
-  set(CURLOPT_HTTPHEADER, list);
-  set(CURLOPT_HEADERFUNCTION, &OnHeader);
+  set(CURLOPT_HTTPHEADER, list.data());
   set(CURLOPT_HEADERDATA, &exchange);
-  set(CURLOPT_WRITEFUNCTION, &OnBody);
   set(CURLOPT_WRITEDATA, &exchange);
+  set(CURLOPT_HTTPGET, 1L);  // whatever the handle sent last
   if (request.has_body) {
     // Not CURLOPT_UPLOAD: this way a small body leaves with its headers in one send(2).
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
@@ -285,10 +302,13 @@ Result<HttpResponse> CurlTransport::Perform(CURL* handle, const HttpRequest& req
   }
   set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
 
-  CURLcode code = listed ? curl_easy_perform(handle) : CURLE_OUT_OF_MEMORY;
+  const CURLcode code = curl_easy_perform(handle);
   // Nothing of this exchange may be pointed at by a handle that waits for the next.
-  curl_easy_reset(handle);
-  curl_slist_free_all(list);
+  set(CURLOPT_HTTPHEADER, static_cast<curl_slist*>(nullptr));
+  set(CURLOPT_POSTFIELDS, static_cast<char*>(nullptr));
+  set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr));
+  set(CURLOPT_HEADERDATA, static_cast<void*>(nullptr));
+  set(CURLOPT_WRITEDATA, static_cast<void*>(nullptr));
   if (exchange.out_of_memory) {
     return StatusOf(CURLE_OUT_OF_MEMORY, "", request);
   }

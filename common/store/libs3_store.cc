@@ -367,6 +367,7 @@ Result<std::shared_ptr<ObjectStore>> OpenLibs3Store(const S3Address& address, bo
     bool given;
     const char* option;
   } kUnsupported[] = {
+      {address.checksum != S3Checksum::kCrc32c, "checksum"},  // it sends Content-MD5
       {!address.ca_file.empty(), "ca_file"},
       {!address.sse.empty(), "sse"},
       {!address.sse_c_key_file.empty(), "sse_c_key_file"},

@@ -13,6 +13,13 @@ enum class S3Addressing {
   kVirtual,  // https://bucket.host/key
 };
 
+// What a PUT carries for the store to compare, and a GET's answer is compared with.
+enum class S3Checksum {
+  kCrc32c,
+  kSha256,
+  kOff,  // none of both, for stores that refuse or misuse them
+};
+
 struct S3Address {
   std::string bucket = {};
   std::string prefix = {};    // of every key; without '/' at its ends
@@ -20,6 +27,7 @@ struct S3Address {
   std::string region = {};    // empty: from the environment or the profile, else us-east-1
   std::string client = {};    // "libcurl" (the default), "libs3"
   S3Addressing addressing = S3Addressing::kAuto;
+  S3Checksum checksum = S3Checksum::kCrc32c;
   std::string ca_file = {};         // PEM; empty: AWS_CA_BUNDLE, else the system's
   std::string profile = {};         // empty: AWS_PROFILE, else "default"
   std::string sse = {};             // "", "AES256", "aws:kms"

@@ -124,6 +124,7 @@ Result<S3Answer> S3Client::SendOnce(const S3Request& request, const std::string&
     to_sign.path = endpoint_.path;
   }
   to_sign.query = request.query;
+  to_sign.headers.reserve(request.headers.size() + 5);
   to_sign.headers = request.headers;
   to_sign.headers.emplace_back("host", endpoint_.host);
   to_sign.headers.emplace_back("x-amz-date", amz_date);
@@ -132,12 +133,12 @@ Result<S3Answer> S3Client::SendOnce(const S3Request& request, const std::string&
     to_sign.headers.emplace_back("x-amz-security-token", credentials.session_token);
   }
   to_sign.payload_hash = payload_hash;
+  const SigningIdentity identity = {.access_key_id = credentials.access_key_id,
+                                    .secret_access_key = credentials.secret_access_key,
+                                    .session_token = credentials.session_token,
+                                    .region = region_};
   std::string authorization =
-      AuthorizationHeader(to_sign, amz_date,
-                          {.access_key_id = credentials.access_key_id,
-                           .secret_access_key = credentials.secret_access_key,
-                           .session_token = credentials.session_token,
-                           .region = region_});
+      AuthorizationHeader(to_sign, amz_date, identity, signing_keys_.Get(identity, amz_date));
 
   HttpRequest http;
   http.method = request.method;

@@ -12,6 +12,7 @@
 #include "common/store/http_transport.h"
 #include "common/store/s3_address.h"
 #include "common/store/s3_error.h"
+#include "common/store/sigv4.h"
 
 namespace sqlite_s3 {
 
@@ -79,6 +80,7 @@ class S3Client {
   const std::shared_ptr<HttpTransport> transport_;
   const Clock& clock_;
   CredentialCache credentials_;
+  SigningKeyCache signing_keys_;
   std::atomic<int64_t> clock_offset_us_{0};
 };
 

@@ -5,6 +5,17 @@
 #include <array>
 
 namespace sqlite_s3 {
+namespace {
+
+std::optional<std::array<uint8_t, 16>> Md5(ByteSpan bytes) {
+  std::array<uint8_t, 16> digest{};
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_md5(), nullptr) != 1) {
+    return std::nullopt;
+  }
+  return digest;
+}
+
+}  // namespace
 
 std::string Base64Encode(ByteSpan bytes) {
   static constexpr char kAlphabet[] =
@@ -25,12 +36,13 @@ std::string Base64Encode(ByteSpan bytes) {
 }
 
 std::optional<std::string> Md5Base64(ByteSpan bytes) {
-  std::array<uint8_t, EVP_MAX_MD_SIZE> digest{};
-  unsigned int length = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_md5(), nullptr) != 1) {
-    return std::nullopt;
-  }
-  return Base64Encode(ByteSpan(digest).first(length));
+  auto digest = Md5(bytes);
+  return digest ? std::optional(Base64Encode(*digest)) : std::nullopt;
+}
+
+std::optional<std::string> Md5Hex(ByteSpan bytes) {
+  auto digest = Md5(bytes);
+  return digest ? std::optional(HexEncode(*digest)) : std::nullopt;
 }
 
 }  // namespace sqlite_s3

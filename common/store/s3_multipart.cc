@@ -9,6 +9,7 @@
 #include <system_error>
 #include <thread>
 
+#include "common/store/s3_checksum.h"
 #include "common/store/s3_xml.h"
 #include "common/store/sigv4.h"
 
@@ -28,12 +29,12 @@ class PartUploader {
         body_(body),
         part_bytes_(part_bytes),
         headers_(headers),
-        etags_(static_cast<size_t>((body.size() + part_bytes - 1) / part_bytes)) {}
+        parts_(static_cast<size_t>((body.size() + part_bytes - 1) / part_bytes)) {}
 
   Status Run(int parallelism) {
     std::vector<std::thread> threads;
     const size_t others =
-        std::min(static_cast<size_t>(std::max(parallelism, 1)), etags_.size()) - 1;
+        std::min(static_cast<size_t>(std::max(parallelism, 1)), parts_.size()) - 1;
     // Threads take the mask of the one that starts them: signals are the host's.
     sigset_t all;
     sigset_t before;
@@ -54,13 +55,13 @@ class PartUploader {
     return first_error_;
   }
 
-  const std::vector<std::string>& etags() const { return etags_; }
+  const std::vector<S3CompletedPart>& parts() const { return parts_; }
 
  private:
   void Work() {
     while (!stop_) {
       const size_t index = next_++;
-      if (index >= etags_.size()) {
+      if (index >= parts_.size()) {
         return;
       }
       Status status;
@@ -86,6 +87,12 @@ class PartUploader {
     const uint64_t offset = index * part_bytes_;
     request.body = body_.subspan(offset, std::min<uint64_t>(part_bytes_, body_.size() - offset));
     request.has_body = true;
+    UploadChecksum checksum =
+        ChecksumOf(request.body, client_.address().checksum, client_.endpoint().tls);
+    request.payload_hash = std::move(checksum.payload_hash);
+    if (!checksum.header.empty()) {
+      request.headers.emplace_back(checksum.header, checksum.value);
+    }
     const std::string what =
         "upload part " + std::to_string(index + 1) + " of " + client_.Name(key_);
     ASSIGN_OR_RETURN(S3Answer answer, client_.Call(request, what));
@@ -93,7 +100,11 @@ class PartUploader {
     if (etag.empty() || etag.size() > kMaxEtagBytes) {
       return CorruptionError(what + ": the store's answer has no ETag");
     }
-    etags_[index] = etag;  // each thread its own elements
+    if (std::string_view stored = answer.response.Header(checksum.header);
+        !stored.empty() && stored != checksum.value) {
+      return CorruptionError(what + ": the store says that it took other bytes than were sent");
+    }
+    parts_[index] = {std::string(etag), checksum.value};  // each thread its own elements
     return Status::Ok();
   }
 
@@ -103,7 +114,7 @@ class PartUploader {
   const ByteSpan body_;
   const uint64_t part_bytes_;
   const HttpHeaders& headers_;
-  std::vector<std::string> etags_;
+  std::vector<S3CompletedPart> parts_;
   std::atomic<size_t> next_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
@@ -111,13 +122,18 @@ class PartUploader {
 };
 
 Result<PutResult> Complete(S3Client& client, const std::string& key, const std::string& id,
-                           const std::vector<std::string>& etags) {
-  const std::string document = FormatCompleteUpload(etags);
+                           ByteSpan body, const std::vector<S3CompletedPart>& parts) {
+  const S3Checksum kind = client.address().checksum;
+  const std::string document = FormatCompleteUpload(parts, ChecksumAlgorithm(kind));
   S3Request request;
   request.method = "POST";
   request.key = key;
   request.query = "uploadId=" + UriEncode(id, true);
   request.headers = {{"content-type", "application/xml"}};
+  if (kind == S3Checksum::kCrc32c) {
+    request.headers.emplace_back("x-amz-checksum-crc32c", Crc32cBase64(body));
+    request.headers.emplace_back("x-amz-checksum-type", "FULL_OBJECT");
+  }
   request.body = AsBytes(document);
   request.has_body = true;
   // The store may need minutes to put a large object together, and sends blanks meanwhile.
@@ -141,6 +157,13 @@ Result<PutResult> UploadInParts(S3Client& client, const std::string& key, ByteSp
   initiate.key = key;
   initiate.query = "uploads=";
   initiate.headers = headers;
+  const S3Checksum kind = client.address().checksum;
+  if (kind != S3Checksum::kOff) {
+    initiate.headers.emplace_back("x-amz-checksum-algorithm", ChecksumAlgorithm(kind));
+    // Of the whole object, so that a GET can be compared with it; SHA-256 is of the parts only.
+    initiate.headers.emplace_back("x-amz-checksum-type",
+                                  kind == S3Checksum::kCrc32c ? "FULL_OBJECT" : "COMPOSITE");
+  }
   initiate.has_body = true;
   const std::string what = "begin the upload of " + client.Name(key);
   ASSIGN_OR_RETURN(S3Answer answer, client.Call(initiate, what));
@@ -153,7 +176,7 @@ Result<PutResult> UploadInParts(S3Client& client, const std::string& key, ByteSp
   PartUploader uploader(client, key, *id, body, part_bytes, part_headers);
   Status status = uploader.Run(client.address().upload_parallelism);
   if (status.ok()) {
-    auto done = Complete(client, key, *id, uploader.etags());
+    auto done = Complete(client, key, *id, body, uploader.parts());
     if (done.ok()) {
       return done;
     }

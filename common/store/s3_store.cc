@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "common/store/http_date.h"
+#include "common/store/s3_checksum.h"
 #include "common/store/s3_xml.h"
 #include "common/store/sigv4.h"
 
@@ -67,6 +68,7 @@ Result<Bytes> S3Store::Get(std::string_view key, uint64_t max_bytes,
     (void)info;
     return Bytes{};
   }
+  const bool check = client_->address().checksum != S3Checksum::kOff;
   S3Request request;
   request.method = "GET";
   request.key = full_key;
@@ -79,6 +81,8 @@ Result<Bytes> S3Store::Get(std::string_view key, uint64_t max_bytes,
     request.headers.emplace_back(
         "range", "bytes=" + std::to_string(range->offset) + "-" + std::to_string(last));
     request.expected_bytes = std::min(max_bytes, last - range->offset + 1);
+  } else if (check) {
+    request.headers.emplace_back("x-amz-checksum-mode", "ENABLED");
   }
   auto sent = client_->Send(request);
   if (!sent.ok()) {
@@ -107,6 +111,8 @@ Result<Bytes> S3Store::Get(std::string_view key, uint64_t max_bytes,
         response.body.size() > range->length) {
       return CorruptionError(what + ": the store sent another range than was asked for");
     }
+  } else if (check) {
+    RETURN_IF_ERROR(CheckBody(response, what));
   }
   return std::move(response.body);
 }

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <map>
 
+#include "common/store/s3_checksum.h"
 #include "common/store/s3_digest.h"
 #include "common/store/s3_multipart.h"
 #include "common/store/s3_store.h"
@@ -45,23 +46,25 @@ Result<PutResult> S3Store::PutOnce(const std::string& full_key, ByteSpan body,
     return InvalidArgumentError(what + ": " + std::to_string(body.size()) +
                                 " bytes are more than one request can carry (5 GiB)");
   }
-  const Sha256Hash hash = Sha256(body);
-  const std::string checksum = Base64Encode(hash);
+  UploadChecksum checksum = ChecksumOf(body, client_->address().checksum, client_->endpoint().tls);
   S3Request request;
   request.method = "PUT";
   request.key = full_key;
+  request.headers.reserve(put_headers_.size() + 3);
   request.headers = put_headers_;
   request.headers.emplace_back("content-type", "application/octet-stream");
-  request.headers.emplace_back("x-amz-checksum-sha256", checksum);
+  if (!checksum.header.empty()) {
+    request.headers.emplace_back(checksum.header, checksum.value);
+  }
   if (!condition.header.empty()) {
     request.headers.emplace_back(condition.header, condition.value);
   }
   request.body = body;
   request.has_body = true;
-  request.payload_hash = HexEncode(hash);
+  request.payload_hash = std::move(checksum.payload_hash);
   ASSIGN_OR_RETURN(S3Answer answer, client_->Call(request, what));
-  std::string_view stored = answer.response.Header("x-amz-checksum-sha256");
-  if (!stored.empty() && stored != checksum) {
+  std::string_view stored = answer.response.Header(checksum.header);
+  if (!stored.empty() && stored != checksum.value) {
     return CorruptionError(what + ": the store says that it took other bytes than were sent");
   }
   return PutResult{answer.server_us, UsableEtag(answer.response.Header("etag"))};

@@ -189,11 +189,21 @@ std::string FormatDelete(const std::vector<std::string>& keys) {
   return out + "</Delete>";
 }
 
-std::string FormatCompleteUpload(const std::vector<std::string>& etags) {
+std::string FormatCompleteUpload(const std::vector<S3CompletedPart>& parts,
+                                 std::string_view algorithm) {
   std::string out = "<CompleteMultipartUpload>";
-  for (size_t i = 0; i < etags.size(); ++i) {
+  for (size_t i = 0; i < parts.size(); ++i) {
     out += "<Part><PartNumber>" + std::to_string(i + 1) + "</PartNumber><ETag>" +
-           XmlEscaped(etags[i]) + "</ETag></Part>";
+           XmlEscaped(parts[i].etag) + "</ETag>";
+    if (!parts[i].checksum.empty()) {
+      for (std::string_view piece :
+           {std::string_view("<Checksum"), algorithm, std::string_view(">"),
+            std::string_view(parts[i].checksum), std::string_view("</Checksum"), algorithm,
+            std::string_view(">")}) {
+        out += piece;
+      }
+    }
+    out += "</Part>";
   }
   return out + "</CompleteMultipartUpload>";
 }

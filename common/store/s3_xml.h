@@ -66,7 +66,12 @@ Result<std::vector<S3DeleteError>> ParseDeleteErrors(ByteSpan body);
 // Asks for errors only in the answer. REQUIRES: keys without control characters.
 std::string FormatDelete(const std::vector<std::string>& keys);
 
-// `etags` of parts 1, 2, ...
-std::string FormatCompleteUpload(const std::vector<std::string>& etags);
+struct S3CompletedPart {
+  std::string etag;
+  std::string checksum;  // base64; empty: none
+};
+// Of parts 1, 2, ...; `algorithm` names their checksums: "CRC32C".
+std::string FormatCompleteUpload(const std::vector<S3CompletedPart>& parts,
+                                 std::string_view algorithm);
 
 }  // namespace sqlite_s3

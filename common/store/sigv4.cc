@@ -2,8 +2,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -30,12 +28,12 @@ std::string DecodeOrKeep(std::string_view text) {
 }
 
 // Blanks at both ends go, runs of them inside become one.
-std::string TrimmedValue(std::string_view value) {
-  std::string out;
+void AppendTrimmed(std::string& out, std::string_view value) {
+  const size_t start = out.size();
   bool pending = false;
   for (char c : value) {
     if (c == ' ' || c == '\t') {
-      pending = !out.empty();
+      pending = out.size() > start;
       continue;
     }
     if (pending) {
@@ -44,25 +42,89 @@ std::string TrimmedValue(std::string_view value) {
     }
     out.push_back(c);
   }
+}
+
+struct CanonicalHeaders {
+  std::string lines;  // "name:value\n" each: sorted by name, values of one name joined by commas
+  std::string names;  // "host;x-amz-date"
+};
+
+CanonicalHeaders Canonical(const SignedRequest& request) {
+  std::vector<const std::pair<std::string, std::string>*> sorted;
+  sorted.reserve(request.headers.size());
+  size_t bytes = 0;
+  for (const auto& header : request.headers) {
+    sorted.push_back(&header);
+    bytes += header.first.size() + header.second.size() + 2;
+  }
+  // Values of one name stay in the order sent.
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto* a, const auto* b) { return a->first < b->first; });
+  CanonicalHeaders out;
+  out.lines.reserve(bytes);
+  out.names.reserve(bytes);
+  const std::string* last = nullptr;
+  for (const auto* header : sorted) {
+    if (last != nullptr && *last == header->first) {
+      out.lines.back() = ',';
+    } else {
+      out.lines += header->first;
+      out.lines.push_back(':');
+      if (last != nullptr) out.names.push_back(';');
+      out.names += header->first;
+    }
+    AppendTrimmed(out.lines, header->second);
+    out.lines.push_back('\n');
+    last = &header->first;
+  }
   return out;
 }
 
-// Sorted by name; values of one name in the order sent, joined by commas.
-std::vector<std::pair<std::string, std::string>> CanonicalHeaders(const SignedRequest& request) {
-  auto headers = request.headers;
-  std::stable_sort(headers.begin(), headers.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<std::pair<std::string, std::string>> merged;
-  for (auto& [name, value] : headers) {
-    if (!merged.empty() && merged.back().first == name) {
-      merged.back().second.push_back(',');
-      merged.back().second += TrimmedValue(value);
-    } else {
-      merged.emplace_back(name, TrimmedValue(value));
-    }
+std::string CanonicalRequest(const SignedRequest& request, const CanonicalHeaders& headers,
+                             std::optional<std::string_view> leave_out_of_query) {
+  const std::string query = CanonicalQuery(request.query, leave_out_of_query);
+  std::string out;
+  out.reserve(request.path.size() + query.size() + headers.lines.size() + headers.names.size() +
+              request.payload_hash.size() + 16);
+  for (std::string_view line : {std::string_view(request.method), std::string_view(request.path),
+                                std::string_view(query)}) {
+    out += line;
+    out.push_back('\n');
   }
-  return merged;
+  out += headers.lines;
+  out.push_back('\n');
+  out += headers.names;
+  out.push_back('\n');
+  out += request.payload_hash;
+  return out;
 }
+
+// Fetched once: by name, as SHA256() and HMAC() do each time, it costs more than a small message's
+// hash, locks included. Never freed: threads may run this until the process ends.
+const EVP_MD* Sha256Algorithm() {
+  static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return fetched != nullptr ? fetched : EVP_sha256();
+}
+
+class Sha256Context {
+ public:
+  Sha256Context() : context_(EVP_MD_CTX_new()) {}
+  ~Sha256Context() { EVP_MD_CTX_free(context_); }
+  Sha256Context(const Sha256Context&) = delete;
+  Sha256Context& operator=(const Sha256Context&) = delete;
+  Sha256Hash Of(std::initializer_list<ByteSpan> pieces) {
+    Sha256Hash hash{};
+    if (context_ == nullptr || EVP_DigestInit_ex(context_, Sha256Algorithm(), nullptr) != 1) {
+      return hash;
+    }
+    for (ByteSpan piece : pieces) EVP_DigestUpdate(context_, piece.data(), piece.size());
+    EVP_DigestFinal_ex(context_, hash.data(), nullptr);
+    return hash;
+  }
+
+ private:
+  EVP_MD_CTX* context_;
+};
 
 std::string Joined(std::initializer_list<std::string_view> lines) {
   std::string out;
@@ -75,20 +137,26 @@ std::string Joined(std::initializer_list<std::string_view> lines) {
 
 }  // namespace
 
-Sha256Hash Sha256(ByteSpan bytes) {
-  Sha256Hash hash{};
-  SHA256(bytes.data(), bytes.size(), hash.data());
-  return hash;
-}
+Sha256Hash Sha256(ByteSpan bytes) { return Sha256Context().Of({bytes}); }
 
 std::string Sha256Hex(ByteSpan bytes) { return HexEncode(Sha256(bytes)); }
 
+// RFC 2104.
 Sha256Hash HmacSha256(ByteSpan key, ByteSpan message) {
-  Sha256Hash hash{};
-  unsigned int length = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), message.data(), message.size(),
-       hash.data(), &length);
-  return hash;
+  Sha256Context context;
+  std::array<uint8_t, 64> pad{};
+  if (key.size() > pad.size()) {
+    const Sha256Hash hash = context.Of({key});
+    std::copy(hash.begin(), hash.end(), pad.begin());
+  } else {
+    std::copy(key.begin(), key.end(), pad.begin());
+  }
+  for (uint8_t& byte : pad) byte ^= 0x36;
+  const Sha256Hash inner = context.Of({pad, message});
+  for (uint8_t& byte : pad) byte ^= 0x36 ^ 0x5c;
+  const Sha256Hash outer = context.Of({pad, inner});
+  OPENSSL_cleanse(pad.data(), pad.size());
+  return outer;
 }
 
 bool EqualInConstantTime(std::string_view a, std::string_view b) {
@@ -156,26 +224,11 @@ std::string CanonicalQuery(std::string_view raw_query, std::optional<std::string
   return out;
 }
 
-std::string SignedHeaderNames(const SignedRequest& request) {
-  std::string out;
-  for (const auto& header : CanonicalHeaders(request)) {
-    if (!out.empty()) out.push_back(';');
-    out += header.first;
-  }
-  return out;
-}
+std::string SignedHeaderNames(const SignedRequest& request) { return Canonical(request).names; }
 
 std::string CanonicalRequest(const SignedRequest& request,
                              std::optional<std::string_view> leave_out_of_query) {
-  std::string out = request.method + "\n" + request.path + "\n" +
-                    CanonicalQuery(request.query, leave_out_of_query) + "\n";
-  for (const auto& [name, value] : CanonicalHeaders(request)) {
-    out += name;
-    out.push_back(':');
-    out += value;
-    out.push_back('\n');
-  }
-  return out + "\n" + SignedHeaderNames(request) + "\n" + request.payload_hash;
+  return CanonicalRequest(request, Canonical(request), leave_out_of_query);
 }
 
 std::string CredentialScope(std::string_view amz_date, std::string_view region,
@@ -258,12 +311,41 @@ std::string TrailerStringToSign(std::string_view amz_date, std::string_view scop
 
 std::string AuthorizationHeader(const SignedRequest& request, std::string_view amz_date,
                                 const SigningIdentity& identity) {
-  std::string scope = CredentialScope(amz_date, identity.region, identity.service);
-  Sha256Hash key = DeriveSigningKey(identity.secret_access_key, amz_date.substr(0, 8),
-                                    identity.region, identity.service);
-  return std::string(kSigV4Algorithm) + " Credential=" + identity.access_key_id + "/" + scope +
-         ",SignedHeaders=" + SignedHeaderNames(request) +
-         ",Signature=" + Signature(key, StringToSign(amz_date, scope, CanonicalRequest(request)));
+  return AuthorizationHeader(request, amz_date, identity,
+                             DeriveSigningKey(identity.secret_access_key, amz_date.substr(0, 8),
+                                              identity.region, identity.service));
+}
+
+std::string AuthorizationHeader(const SignedRequest& request, std::string_view amz_date,
+                                const SigningIdentity& identity, const Sha256Hash& key) {
+  const std::string scope = CredentialScope(amz_date, identity.region, identity.service);
+  const CanonicalHeaders headers = Canonical(request);
+  const std::string signature = Signature(
+      key, StringToSign(amz_date, scope, CanonicalRequest(request, headers, std::nullopt)));
+  std::string out;
+  out.reserve(160 + identity.access_key_id.size() + scope.size() + headers.names.size());
+  for (std::string_view part :
+       {kSigV4Algorithm, std::string_view(" Credential="), std::string_view(identity.access_key_id),
+        std::string_view("/"), std::string_view(scope), std::string_view(",SignedHeaders="),
+        std::string_view(headers.names), std::string_view(",Signature="),
+        std::string_view(signature)}) {
+    out += part;
+  }
+  return out;
+}
+
+Sha256Hash SigningKeyCache::Get(const SigningIdentity& identity, std::string_view amz_date) {
+  const std::string_view date = amz_date.substr(0, 8);
+  std::lock_guard lock(mutex_);
+  if (date != date_ || identity.secret_access_key != secret_ || identity.region != region_ ||
+      identity.service != service_) {
+    key_ = DeriveSigningKey(identity.secret_access_key, date, identity.region, identity.service);
+    date_ = date;
+    secret_ = identity.secret_access_key;
+    region_ = identity.region;
+    service_ = identity.service;
+  }
+  return key_;
 }
 
 std::string PresignedQuery(SignedRequest request, std::string_view amz_date, int expires_s,

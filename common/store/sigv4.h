@@ -1,13 +1,15 @@
 #pragma once
 // AWS Signature Version 4, the pure part: bytes in, strings out. The client signs with it and the
 // server verifies with it, so that both mean the same by "canonical request". The only file that
-// includes libcrypto's HMAC is sigv4.cc.
+// signs is sigv4.cc.
 //
 // Sources: Amazon S3 API reference, "Authenticating Requests (AWS Signature Version 4)": header
-// based, query parameters, and chunked upload with and without trailers. Thread-safe: no state.
+// based, query parameters, and chunked upload with and without trailers. Thread-safe: the functions
+// have no state.
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -99,6 +101,24 @@ struct SigningIdentity {
 // x-amz-security-token when there is a session token) already.
 std::string AuthorizationHeader(const SignedRequest& request, std::string_view amz_date,
                                 const SigningIdentity& identity);
+
+// The same with the key that DeriveSigningKey made for that day and identity.
+std::string AuthorizationHeader(const SignedRequest& request, std::string_view amz_date,
+                                const SigningIdentity& identity, const Sha256Hash& key);
+
+// The signing key of the last day and identity: deriving it is half the work of signing a request.
+// Thread-safe.
+class SigningKeyCache {
+ public:
+  // REQUIRES: amz_date as FormatAmzDate prints it.
+  Sha256Hash Get(const SigningIdentity& identity, std::string_view amz_date);
+
+ private:
+  std::mutex mutex_;
+  // All guarded by mutex_.
+  std::string date_, secret_, region_, service_;
+  Sha256Hash key_{};
+};
 
 // The whole query of a presigned URL, from `request` without its X-Amz-* parameters and with the
 // host among its headers. The payload is unsigned. `expires_s` is 1..604800 (seven days).

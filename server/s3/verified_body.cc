@@ -111,8 +111,11 @@ std::optional<S3Error> VerifiedBody::ReadHeaders(const Call& call,
       return MakeError("InvalidDigest", "The Content-MD5 you specified is not valid.");
     }
   }
-  if (std::optional<S3Error> error = ReadChecksumHeaders(call)) {
-    return error;
+  // There it is the object's, not the document's: the operation compares it.
+  if (call.op != Op::kCompleteMultipartUpload) {
+    if (std::optional<S3Error> error = ReadChecksumHeaders(call)) {
+      return error;
+    }
   }
   if (!algorithm_) {
     algorithm_ = computed;

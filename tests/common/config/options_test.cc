@@ -319,6 +319,8 @@ TEST(OptionsTest, EveryStoreOptionSetsItsField) {
     std::function<void(ReplicaLocation&)> set;
   } kCases[] = {
       {"addressing=virtual", [](ReplicaLocation& l) { l.addressing = "virtual"; }},
+      {"checksum=sha256", [](ReplicaLocation& l) { l.checksum = "sha256"; }},
+      {"checksum=off", [](ReplicaLocation& l) { l.checksum = "off"; }},
       {"ca_file=/etc/ca.pem", [](ReplicaLocation& l) { l.ca_file = "/etc/ca.pem"; }},
       {"profile=backup", [](ReplicaLocation& l) { l.profile = "backup"; }},
       {"sse=aws:kms", [](ReplicaLocation& l) { l.sse = "aws:kms"; }},
@@ -340,9 +342,9 @@ TEST(OptionsTest, EveryStoreOptionSetsItsField) {
     c.set(expected);
     EXPECT_EQ(parsed->location, expected) << c.text;
   }
-  for (const char* bad :
-       {"addressing=host", "sse=none", "tags=a", "tags==b", "tags=", "part_size=1MiB",
-        "upload_parallelism=0", "profile=", "storage_class=a%0d%0ax-evil:%20b", "ca_file="}) {
+  for (const char* bad : {"addressing=host", "checksum=md5", "sse=none", "tags=a", "tags==b",
+                          "tags=", "part_size=1MiB", "upload_parallelism=0",
+                          "profile=", "storage_class=a%0d%0ax-evil:%20b", "ca_file="}) {
     EXPECT_EQ(ParseReplicaConfig(std::string("s3://bucket/x?") + bad).code(),
               StatusCode::kInvalidArgument)
         << bad;

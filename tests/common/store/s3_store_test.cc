@@ -10,6 +10,7 @@
 
 #include "common/store/curl_transport.h"
 #include "common/store/http_date.h"
+#include "common/store/s3_checksum.h"
 #include "common/store/s3_digest.h"
 #include "common/store/s3_multipart.h"
 #include "common/store/sigv4.h"
@@ -379,7 +380,10 @@ TEST_F(S3StoreTest, LargeObjectsGoInPartsAndAreAbortedOnFailure) {
   ASSERT_OK(store_->Put("k", AsBytes(body)));
   EXPECT_EQ(parts["1"] + parts["2"] + parts["3"], body);
   EXPECT_THAT(Requests().back().body,
-              HasSubstr("<PartNumber>3</PartNumber><ETag>&quot;e3&quot;</ETag>"));
+              HasSubstr("<PartNumber>3</PartNumber><ETag>&quot;e3&quot;</ETag><ChecksumCRC32C>" +
+                        Crc32cBase64(AsBytes("XYZ")) + "</ChecksumCRC32C>"));
+  EXPECT_EQ(Requests().back().headers["x-amz-checksum-crc32c"], Crc32cBase64(AsBytes(body)));
+  EXPECT_EQ(Requests().front().headers["x-amz-checksum-algorithm"], "CRC32C");
   EXPECT_EQ(aborted, "");
   fail_part = 2;
   EXPECT_STATUS(store_->Put("k", AsBytes(body)), StatusCode::kUnavailable);
@@ -407,8 +411,61 @@ TEST_F(S3StoreTest, PutsCarryWhatTheOptionsSay) {
 }
 
 TEST_F(S3StoreTest, AChecksumThatComesBackDifferentIsCorruption) {
+  Script({HttpReply(200, "", "x-amz-checksum-crc32c: AAAAAA==\r\n")});
+  EXPECT_STATUS(Put(), StatusCode::kCorruption);
+  options_.address.checksum = S3Checksum::kSha256;
   Script({HttpReply(200, "", "x-amz-checksum-sha256: AAAA\r\n")});
   EXPECT_STATUS(Put(), StatusCode::kCorruption);
+}
+
+TEST_F(S3StoreTest, TheChecksumOfAPutIsTheOneAskedFor) {
+  const std::string sha256 = Base64Encode(Sha256(AsBytes("body")));
+  Script({HttpReply(200)});
+  ASSERT_OK(Put());
+  EXPECT_EQ(Requests()[0].headers["x-amz-checksum-crc32c"], Crc32cBase64(AsBytes("body")));
+  EXPECT_EQ(Requests()[0].headers.count("x-amz-checksum-sha256"), 0u);
+  options_.address.checksum = S3Checksum::kSha256;
+  Script({HttpReply(200)});
+  ASSERT_OK(Put());
+  EXPECT_EQ(Requests()[0].headers["x-amz-checksum-sha256"], sha256);
+  options_.address.checksum = S3Checksum::kOff;
+  Script({HttpReply(200), HttpReply(200, "wrong", "x-amz-checksum-crc32c: AAAAAA==\r\n")});
+  ASSERT_OK(Put());
+  EXPECT_OK(Get());
+  for (const ScriptedRequest& request : Requests()) {
+    for (const auto& [name, value] : request.headers) EXPECT_THAT(name, Not(HasSubstr("checksum")));
+  }
+}
+
+TEST_F(S3StoreTest, ABodyThatIsNotWhatItsHeadersSayIsCorruptionAndNamesTheKey) {
+  const std::string crc = "x-amz-checksum-crc32c: " + Crc32cBase64(AsBytes("stored")) + "\r\n";
+  const std::string sha =
+      "x-amz-checksum-sha256: " + Base64Encode(Sha256(AsBytes("stored"))) + "\r\n";
+  const std::string etag = "ETag: \"" + *Md5Hex(AsBytes("stored")) + "\"\r\n";
+  for (const std::string& headers : {crc, sha, etag, crc + etag}) {
+    Script({HttpReply(200, "stored", headers), HttpReply(200, "st0red", headers)});
+    ASSERT_OK_AND_ASSIGN(Bytes got, store_->Get("k", 100));
+    EXPECT_EQ(AsText(got), "stored");
+    Status status = Get();
+    EXPECT_STATUS(status, StatusCode::kCorruption) << headers;
+    EXPECT_THAT(status.message(), HasSubstr("s3://bucket/root/k"));
+    EXPECT_EQ(Requests()[0].headers["x-amz-checksum-mode"], "ENABLED");
+  }
+}
+
+TEST_F(S3StoreTest, HeadersThatSayNothingAboutTheWholeBodyAreNotTakenForIt) {
+  const std::string etag = "ETag: \"" + *Md5Hex(AsBytes("other")) + "\"\r\n";
+  for (const std::string& headers :
+       {std::string("x-amz-checksum-crc32c: AAAAAA==-2\r\n"),
+        std::string("ETag: \"0123456789abcdef0123456789abcdef-2\"\r\n"),
+        std::string("ETag: W/\"x\"\r\n"), etag + "x-amz-server-side-encryption: aws:kms\r\n",
+        etag + "x-amz-server-side-encryption: aws:kms:dsse\r\n",
+        etag + "x-amz-server-side-encryption-customer-algorithm: AES256\r\n"}) {
+    Script({HttpReply(200, "body", headers)});
+    EXPECT_OK(Get()) << headers;
+  }
+  Script({HttpReply(206, "od", etag + "Content-Range: bytes 1-2/4\r\n")});
+  EXPECT_OK(store_->Get("k", 100, ByteRange{1, 2}));
 }
 
 TEST_F(S3StoreTest, ACustomersKeyNeverLeavesInTheClear) {

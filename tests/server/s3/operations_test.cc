@@ -166,6 +166,14 @@ TEST_F(OperationsTest, CompositeAndFullObjectChecksumsOfUploads) {
                 {{"x-amz-checksum-crc32", "AAAAAA=="}})
           .code(),
       "BadDigest");
+  EXPECT_EQ(
+      Multipart(
+          "/bucket/r", {large, "tail"},
+          {{"x-amz-checksum-algorithm", "CRC32"}, {"x-amz-checksum-type", "FULL_OBJECT"}},
+          {{"x-amz-checksum-crc32", EncodeBase64(DigestOf(DigestKind::kCrc32, AsBytes(whole)))}})
+          .code(),
+      "")
+      << "the header is about the object, not about the document that completes it";
   EXPECT_EQ(Send("POST", "/bucket/n?uploads", "",
                  {{"x-amz-checksum-algorithm", "SHA1"}, {"x-amz-checksum-type", "FULL_OBJECT"}})
                 .code(),
