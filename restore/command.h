@@ -40,7 +40,7 @@ nlohmann::ordered_json TimelinesToJson(const std::vector<TimelineDocument>& time
 struct RestoreCommand {
   CommonOptions common;
   std::string output, until = "latest", via = "pages", verify = "none", max_size;
-  bool dry_run = false, force = false, if_not_exists = false;
+  bool dry_run = false, force = false, if_not_exists = false, strict = false;
 };
 int RunRestore(const RestoreCommand& command);
 struct ListCommand {

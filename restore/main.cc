@@ -72,8 +72,14 @@ int Run(int argc, char** argv) {
   main_app.add_option("-o,--output", restore.output, "the database to make; - for standard output")
       ->required();
   main_app.add_option("--until", restore.until, until_help);
-  main_app.add_option("--via", restore.via, "how: pages, or SQLite's own checkpoint of a WAL")
-      ->check(CLI::IsMember({"pages", "checkpoint"}));
+  main_app
+      .add_option("--via", restore.via,
+                  "how: pages, SQLite's own checkpoint of a WAL, or sql: "
+                  "execute the statements, and take the pages of "
+                  "commits that they do not make")
+      ->check(CLI::IsMember({"pages", "checkpoint", "sql"}));
+  main_app.add_flag("--strict", restore.strict,
+                    "with --via sql: stop at the first commit that would take its pages");
   main_app.add_option("--verify", restore.verify, "SQLite's check of the result, after the proof")
       ->check(CLI::IsMember({"none", "quick", "full"}));
   main_app.add_option("--max-size", restore.max_size, "refuse a larger database, such as 10GiB");

@@ -131,6 +131,11 @@ Result<ByteSpan> PageStore::Read(PageNumber page) {
   return ByteSpan(Data(slot), page_size_);
 }
 
+Result<uint64_t> PageStore::HashOf(PageNumber page) {
+  ASSIGN_OR_RETURN(const uint32_t slot, Load(page, true));
+  return entries_[slot].hash;
+}
+
 Status PageStore::Write(PageNumber page, ByteSpan content, bool old) {
   // The old hash must leave the checksum, so an old page that is not in the cache is read.
   ASSIGN_OR_RETURN(const uint32_t slot, Load(page, old));

@@ -44,6 +44,8 @@ class PageStore {
 
   // The page as it is now, valid until the next call. REQUIRES: 1 <= page <= page_count().
   Result<ByteSpan> Read(PageNumber page);
+  // Its hash. REQUIRES: as Read's.
+  Result<uint64_t> HashOf(PageNumber page);
   // Replaces a page; `old`: it was part of the database before the commit (else it is new).
   Status Write(PageNumber page, ByteSpan content, bool old);
   // The size after a commit; comes before the commit's pages are written when it grows. Pages cut

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "common/base/clock.h"
@@ -20,7 +21,13 @@ Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
   o.dry_run = c.dry_run;
   o.force = c.force;
   o.if_not_exists = c.if_not_exists;
-  o.via = c.via == "checkpoint" ? RestoreVia::kCheckpoint : RestoreVia::kPages;
+  o.via = c.via == "checkpoint" ? RestoreVia::kCheckpoint
+          : c.via == "sql"      ? RestoreVia::kSql
+                                : RestoreVia::kPages;
+  o.strict = c.strict;
+  if (c.strict && o.via != RestoreVia::kSql) {
+    return InvalidArgumentError("--strict is for --via sql");
+  }
   o.verify = c.verify == "full"    ? VerifyLevel::kFull
              : c.verify == "quick" ? VerifyLevel::kQuick
                                    : VerifyLevel::kNone;
@@ -58,8 +65,21 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
        {{"plan", r.plan_seconds},
         {"image", r.image_seconds},
         {"log", r.log_seconds},
-        {"verify", r.verify_seconds}}},
+        {"verify", r.verify_seconds},
+        {"fetch", r.fetch_seconds},
+        {"replay", r.replay_seconds}}},
   };
+  if (c.via == "sql" && !c.dry_run) {
+    json["commits_by_sql"] = r.commits_by_sql;
+    json["commits_by_pages"] = r.commits_by_pages;
+    auto& by_pages = json["by_pages"] = nlohmann::ordered_json::array();
+    for (const ByPages& commit : r.by_pages) {
+      by_pages.push_back({{"txid", FormatTxid(commit.txid)}, {"reason", commit.reason}});
+    }
+  }
+  if (!r.warnings.empty()) {
+    json["warnings"] = r.warnings;
+  }
   if (p.next_txid) {
     json["next_txid"] = FormatTxid(*p.next_txid);
     json["next_time"] = FormatTimeUtc(p.next_time_us);
@@ -71,6 +91,19 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
     json["problems"] = problems;
   }
   return json;
+}
+
+void PrintBySql(const RestoreReport& r) {
+  constexpr size_t kMostLines = 20;
+  std::string text = fmt::format("{} commits by their statements, {} by their pages\n",
+                                 r.commits_by_sql, r.commits_by_pages);
+  for (size_t i = 0; i < std::min(kMostLines, r.by_pages.size()); ++i) {
+    text += fmt::format("  {} {}\n", FormatTxid(r.by_pages[i].txid), r.by_pages[i].reason);
+  }
+  if (r.commits_by_pages > kMostLines) {
+    text += fmt::format("  and {} more, see --json\n", r.commits_by_pages - kMostLines);
+  }
+  std::fputs(text.c_str(), stderr);
 }
 
 // People read this on standard error: standard output may be the database.
@@ -103,8 +136,12 @@ void PrintText(const RestoreCommand& c, const RestoreReport& r) {
                   static_cast<double>(p.page_count) * p.page_size / 1e6));
   say(
       fmt::format("checksum equal: {:016x}; plan {:.2f} s, image {:.2f} s, log {:.2f} s, verify "
-                  "{:.2f} s",
-                  p.db_checksum, r.plan_seconds, r.image_seconds, r.log_seconds, r.verify_seconds));
+                  "{:.2f} s; of these {:.2f} s fetching, {:.2f} s replaying the log",
+                  p.db_checksum, r.plan_seconds, r.image_seconds, r.log_seconds, r.verify_seconds,
+                  r.fetch_seconds, r.replay_seconds));
+  if (c.via == "sql") {
+    PrintBySql(r);
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 
 #include "common/os/file.h"
 #include "common/replica/ordered_fetch.h"
@@ -130,6 +131,7 @@ Status Restorer::PlanAndLoadImage(PlanOptions plan_options, Damage* damage) {
 Status Restorer::LoadPlannedImage(Damage* damage) {
   RETURN_IF_ERROR(OpenTarget());
   const Stopwatch stopwatch(&report_.image_seconds);
+  const Stopwatch fetching(&report_.fetch_seconds);
   RETURN_IF_ERROR(LoadImage(replica_, plan_.image, *pages_, file_->path(), progress_, damage));
   report_.objects_fetched += plan_.image.parts.size();
   for (const ImagePartInfo& part : plan_.image.parts) {
@@ -184,8 +186,15 @@ Status Restorer::ReplayLog(Damage* damage) {
   for (const SegmentSummary& summary : plan_.segments) {
     fetch.Push([this, &summary] { return replica_.ReadSegment(summary); }, summary.size_bytes);
   }
+  if (options_.via == RestoreVia::kSql) {
+    sql_.emplace(*pages_, plan_.page_size, SqlReplayer::Limits{.seconds = options_.sql_seconds});
+  }
   for (const SegmentSummary& summary : plan_.segments) {
-    auto segment = fetch.Pop();
+    auto segment = [&] {
+      const Stopwatch waiting(&report_.fetch_seconds);
+      return fetch.Pop();
+    }();
+    const Stopwatch replaying(&report_.replay_seconds);
     if (!segment.ok()) {
       if (IsDamage(segment.code())) {  // since the plan was made
         *damage = {summary.key, segment.code() == StatusCode::kNotFound, std::nullopt,
@@ -194,8 +203,11 @@ Status Restorer::ReplayLog(Damage* damage) {
       return segment.status();
     }
     const Txid last = std::min(summary.last_txid, plan_.txid);
-    for (Txid txid = std::max(summary.header.first_txid, plan_.image.txid.Next()); txid <= last;
-         txid = txid.Next()) {
+    const Txid first = std::max(summary.header.first_txid, plan_.image.txid.Next());
+    if (sql_) {
+      RETURN_IF_ERROR(ReplayBySql(*segment, summary.key, first, last, applier, damage));
+    }
+    for (Txid txid = first; txid <= last && !sql_; txid = txid.Next()) {
       const size_t index = txid.value - summary.header.first_txid.value;
       RETURN_IF_ERROR(applier.Apply(*segment, index, summary.key, damage));
       ++report_.commits_applied;
@@ -209,7 +221,71 @@ Status Restorer::ReplayLog(Damage* damage) {
   }
   report_.objects_fetched += applier.part_count();
   report_.bytes_fetched += applier.part_bytes();
+  sql_.reset();
+  const Stopwatch replaying(&report_.replay_seconds);
   return wal ? wal->Checkpoint() : pages_->Flush();
+}
+
+void Restorer::WarnOfOtherSqlite(const SegmentHeader& header, const StatementLog& log) {
+  if (log.sqlite_build == SqliteBuild() || !report_.warnings.empty()) {
+    return;
+  }
+  report_.warnings.push_back(fmt::format(
+      "the statements were executed by SQLite {}.{}.{}{}, this is {}: the same statements may make "
+      "other bytes, and such commits take their pages",
+      header.sqlite_version / 1000000, header.sqlite_version / 1000 % 1000,
+      header.sqlite_version % 1000,
+      header.sqlite_version == static_cast<uint32_t>(sqlite3_libversion_number())
+          ? " of another build"
+          : "",
+      sqlite3_libversion()));
+  progress_.Done();
+  std::fputs(fmt::format("sqlite-s3-restore: warning: {}\n", report_.warnings.back()).c_str(),
+             stderr);
+}
+
+Status Restorer::ReplayBySql(const Segment& segment, const std::string& key, Txid first, Txid last,
+                             Applier& applier, Damage* damage) {
+  StatementLog log;
+  if (!segment.statements.empty()) {
+    auto parsed = ParseStatements(segment.statements, segment.header.commit_count);
+    if (parsed.ok()) {
+      log = std::move(parsed).value();
+      WarnOfOtherSqlite(segment.header, log);
+    } else {
+      report_.warnings.push_back(key + ": " + parsed.status().message());
+    }
+  }
+  log.commits.resize(segment.commits.size());
+  for (Txid txid = first; txid <= last; txid = txid.Next()) {
+    const size_t index = txid.value - segment.header.first_txid.value;
+    ReplayResult result;
+    // A log that takes too long again and again is not worth more of it.
+    constexpr uint64_t kMostTimeouts = 3;
+    if (sql_->timeouts() < kMostTimeouts) {
+      ASSIGN_OR_RETURN(result, sql_->Execute(log.commits[index], segment.commits[index]));
+    } else {
+      result.reason = "statements before it took too long";
+    }
+    if (result.same) {
+      ++report_.commits_by_sql;
+    } else {
+      if (options_.strict) {
+        return FailedPreconditionError(fmt::format(
+            "TXID {} cannot be made by its statements: {}, hint: without --strict it takes its "
+            "pages",
+            FormatTxid(txid), result.reason));
+      }
+      RETURN_IF_ERROR(applier.Apply(segment, index, key, damage));
+      sql_->ForgetPages();
+      ++report_.commits_by_pages;
+      if (report_.by_pages.size() < RestoreReport::kMostByPages) {
+        report_.by_pages.push_back({txid, std::move(result.reason)});
+      }
+    }
+    ++report_.commits_applied;
+  }
+  return Status::Ok();
 }
 
 Status Restorer::Prove() {

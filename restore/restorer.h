@@ -9,11 +9,12 @@
 #include "common/replica/restore_plan.h"
 #include "restore/page_store.h"
 #include "restore/progress.h"
+#include "restore/sql_replayer.h"
 #include "restore/target_file.h"
 
 namespace sqlite_s3 {
 
-enum class RestoreVia { kPages, kCheckpoint };
+enum class RestoreVia { kPages, kCheckpoint, kSql };
 enum class VerifyLevel { kNone, kQuick, kFull };
 
 struct RestoreOptions {
@@ -28,6 +29,15 @@ struct RestoreOptions {
   uint64_t max_size_bytes = 0;  // of the restored file; 0 = what the disk has
   uint64_t cache_bytes = uint64_t{256} << 20;
   uint64_t wal_bytes = uint64_t{256} << 20;  // kCheckpoint: of WAL between two checkpoints
+  // kSql: an error at the first commit that its statements do not make (kFailedPrecondition).
+  bool strict = false;
+  double sql_seconds = 30;  // kSql: longest time of one commit's statements
+};
+
+// A commit of a restore by SQL that took its pages, and why.
+struct ByPages {
+  Txid txid;
+  std::string reason;
 };
 
 struct RestoreReport {
@@ -38,8 +48,17 @@ struct RestoreReport {
   uint64_t commits_applied = 0;
   uint64_t bytes_fetched = 0;  // of images, segments and parts; a segment is fetched once
   uint64_t objects_fetched = 0;
+  // kSql. The commits that their statements made; those that needed their pages.
+  uint64_t commits_by_sql = 0, commits_by_pages = 0;
+  std::vector<ByPages> by_pages;  // the first kMostByPages
+  static constexpr size_t kMostByPages = 100'000;
+  std::vector<std::string> warnings;  // another SQLite than the one recorded
+  // Waiting for the store, and applying or executing what came, the image's part included.
+  double fetch_seconds = 0, replay_seconds = 0;
   double plan_seconds = 0, image_seconds = 0, log_seconds = 0, verify_seconds = 0;
 };
+
+class Applier;
 
 // One use. Fetches with the replica's parallelism.
 class Restorer {
@@ -62,6 +81,9 @@ class Restorer {
   Status PlanAndLoadImage(PlanOptions plan_options, Damage* damage);
   Status LoadPlannedImage(Damage* damage);
   Status ReplayLog(Damage* damage);
+  Status ReplayBySql(const Segment& segment, const std::string& key, Txid first, Txid last,
+                     Applier& applier, Damage* damage);
+  void WarnOfOtherSqlite(const SegmentHeader& header, const StatementLog& log);
   Status Prove();
   Status CheckWithSqlite() const;
   Status CopyToStdout() const;
@@ -74,6 +96,7 @@ class Restorer {
   const RestorePlan& plan_ = report_.plan;  // so that only planning writes it
   std::optional<TargetFile> file_;
   std::optional<PageStore> pages_;  // over file_
+  std::optional<SqlReplayer> sql_;  // over pages_
 };
 
 }  // namespace sqlite_s3

@@ -40,6 +40,10 @@ Status CheckSidecarOptions(const ShipOptions& options) {
     return InvalidArgumentError(
         "option 'when_full': the agent cannot block another process, hint: grow-wal or resync");
   }
+  if (options.statements != StatementLevel::kOff) {
+    return InvalidArgumentError(
+        "option 'statements': the agent cannot see the SQL of another process" + hint);
+  }
   if (options.attach_all) {
     return InvalidArgumentError("option 'attach' is for the library" + hint);
   }

@@ -90,16 +90,21 @@ Decision TryToAttach(sqlite3* db, bool saw_pragma) {
 void OnStatement(void* context, sqlite3_stmt* statement, const char* sql) {
   sqlite3* db = sqlite3_db_handle(statement);
   if (context != &not_attached && context != &not_attached_saw_pragma) {
-    if (SetsAutocheckpoint(sql)) {
-      static_cast<HookedConnection*>(context)->PutHookBack();
-    }
+    static_cast<HookedConnection*>(context)->OnStatement(statement, sql);
     return;
   }
   if (SetsAutocheckpoint(sql)) {
     SetTrace(db, &not_attached_saw_pragma);
   } else if (!IsPragma(sql)) {
-    if (TryToAttach(db, context == &not_attached_saw_pragma) == Decision::kNever) {
-      SetTrace(db, nullptr);
+    switch (TryToAttach(db, context == &not_attached_saw_pragma)) {
+      case Decision::kAttached:
+        HookedConnection::Find(db)->OnStatement(statement, sql);
+        break;
+      case Decision::kLater:
+        break;
+      case Decision::kNever:
+        SetTrace(db, nullptr);
+        break;
     }
   }
 }

@@ -260,6 +260,52 @@ int sqlite_s3_notify(sqlite3* db, int frames) {
   });
 }
 
+int sqlite_s3_trace(unsigned event, void* statement, void* text) {
+  return Guard([&]() -> Status {
+    if (event != SQLITE_TRACE_STMT) {
+      return Status::Ok();
+    }
+    RETURN_IF_ERROR(RequireNotNull(statement, "statement"));
+    RETURN_IF_ERROR(RequireNotNull(text, "text"));
+    auto* traced = static_cast<sqlite3_stmt*>(statement);
+    if (HookedConnection* connection = HookedConnection::Find(sqlite3_db_handle(traced))) {
+      connection->OnStatement(traced, static_cast<const char*>(text));
+    }
+    return Status::Ok();
+  });
+}
+
+int sqlite_s3_tag(sqlite3* db, const char* tag) {
+  return Guard([&]() -> Status {
+    RETURN_IF_ERROR(RequireNotNull(db, "connection"));
+    ConnectionLock lock(db);
+    HookedConnection* connection = HookedConnection::Find(db);
+    return connection != nullptr ? connection->SetTag(tag != nullptr ? tag : "") : Status::Ok();
+  });
+}
+
+int sqlite_s3_step(sqlite3_stmt* statement, const sqlite_s3_value* values, int count) {
+  if (values == nullptr || count <= 0) {
+    return sqlite3_step(statement);
+  }
+  const ExactValues exact{statement, {values, static_cast<size_t>(count)}};
+  StatementRecorder::SetExact(&exact);
+  const int rc = sqlite3_step(statement);
+  StatementRecorder::SetExact(nullptr);
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+    (void)Guard([&]() -> Status {  // what SQLite said is what the caller wants to know
+      sqlite3* db = sqlite3_db_handle(statement);
+      ConnectionLock lock(db);
+      HookedConnection* connection = HookedConnection::Find(db);
+      if (connection != nullptr && connection->recorder() != nullptr) {
+        connection->recorder()->OnFailure(statement);
+      }
+      return Status::Ok();
+    });
+  }
+  return rc;
+}
+
 int sqlite_s3_sync(sqlite_s3_handle* handle, int timeout_ms, uint64_t* txid) {
   return Guard([&]() -> Status {
     RETURN_IF_ERROR(RequireNotNull(handle, "handle"));

@@ -72,6 +72,7 @@ Result<HookedConnection*> HookedConnection::Attach(sqlite3* db, const ShipReques
     shared->RemoveUser(connection->AsUser());
   }
   connection->shared_ = std::move(shared);
+  connection->TakeTrace();
   void* previous = connection->TakeSlot();
   if (previous == connection) {
     return connection;
@@ -95,6 +96,7 @@ HookedConnection::~HookedConnection() {
     return;
   }
   SetDisplaced(false);
+  SetTraceDisplaced(false);
   if (shared_->phase() != SharedEngine::Phase::kForked) {
     ForkGate::Operation operation(Registry::Get().fork_gate());
     shared_->RemoveUser(AsUser());
@@ -115,6 +117,11 @@ Status HookedConnection::Detach(std::chrono::milliseconds timeout, bool everybod
   }
   GiveWayToSqlite();
   SetDisplaced(false);
+  if (recorder_ != nullptr && !trace_displaced_) {
+    sqlite3_trace_v2(db_, 0, nullptr, nullptr);
+  }
+  SetTraceDisplaced(false);
+  recorder_.reset();
   std::shared_ptr<SharedEngine> shared = std::exchange(shared_, nullptr);
   if (shared->phase() == SharedEngine::Phase::kForked) {
     return shared->LiveEngine().status();
@@ -141,6 +148,70 @@ void* HookedConnection::TakeSlot() {
   called_ = false;
   SetDisplaced(false);
   return previous;
+}
+
+void HookedConnection::TakeTrace() {
+  const StatementLevel level = shared_->request().config.ship.statements;
+  if (level == StatementLevel::kOff) {
+    recorder_.reset();
+    return;
+  }
+  if (recorder_ == nullptr) {
+    recorder_ = std::make_unique<StatementRecorder>(db_, level == StatementLevel::kValues);
+  }
+  SetTraceDisplaced(false);
+  sqlite3_trace_v2(db_, SQLITE_TRACE_STMT, TraceHook, this);
+}
+
+void HookedConnection::SetTraceDisplaced(bool displaced) {
+  if (std::exchange(trace_displaced_, displaced) == displaced) {
+    return;
+  }
+  if (shared_->phase() == SharedEngine::Phase::kLive) {
+    shared_->engine()->AddTraceDisplaced(displaced ? 1 : -1);
+  }
+  if (displaced) {
+    Log(LogLevel::kWarning, "the application has taken the trace callback of a connection to '" +
+                                shared_->database().path +
+                                "': its commits are shipped without their statements, hint: call "
+                                "sqlite_s3_trace() from it");
+  }
+}
+
+void HookedConnection::OnStatement(sqlite3_stmt* statement, const char* text) {
+  if (!attached() || in_trace_ || shared_->phase() != SharedEngine::Phase::kLive) {
+    return;
+  }
+  in_trace_ = true;
+  try {
+    if (SetsAutocheckpoint(text)) {
+      PutHookBack();
+    }
+    StatementInbox* inbox = shared_->engine()->statement_inbox();
+    if (recorder_ != nullptr && inbox != nullptr) {
+      recorder_->OnStatement(*inbox, statement, text);
+    }
+  } catch (...) {
+    // The statement is the application's, and goes on; its commit is without it, and the pages do.
+  }
+  in_trace_ = false;
+}
+
+Status HookedConnection::SetTag(const std::string& tag) {
+  if (tag.size() > kMaxTagBytes) {
+    return InvalidArgumentError("a tag of " + std::to_string(tag.size()) +
+                                " bytes, hint: at most " + std::to_string(kMaxTagBytes));
+  }
+  if (recorder_ != nullptr) {
+    recorder_->SetTag(tag);
+  }
+  return Status::Ok();
+}
+
+int HookedConnection::TraceHook(unsigned, void* connection, void* statement, void* text) {
+  static_cast<HookedConnection*>(connection)
+      ->OnStatement(static_cast<sqlite3_stmt*>(statement), static_cast<const char*>(text));
+  return 0;
 }
 
 void HookedConnection::PutHookBack() {
@@ -198,6 +269,11 @@ void HookedConnection::OnCommit(uint32_t frames) {
   called_ = true;
   if (displaced_) {
     SetDisplaced(false);
+  }
+  StatementInbox* inbox = shared_->engine()->statement_inbox();
+  if (recorder_ != nullptr && inbox != nullptr) {
+    // Before the engine, which may make this thread wait until the commit is in the store.
+    SetTraceDisplaced(!recorder_->OnCommit(*inbox, frames));
   }
   shared_->engine()->OnCommit(frames);
 }

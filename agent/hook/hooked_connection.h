@@ -18,6 +18,10 @@
 // known to be no hook of the application's, and ours goes back before the next statement. Asking to
 // attach once more (s3_start, sqlite_s3_attach) takes the slot whoever is there.
 //
+// Statements. With statements=text or values the connection's trace slot is ours, too: see
+// statement_recorder.h. An application that takes it for itself keeps it: its commits are marked as
+// being without statements, and the status says trace_displaced.
+//
 // The end. A destructor rides on a hidden SQL function, because that is what SQLite calls when a
 // connection is really gone: after sqlite3_close() returned OK, or the last statement of a zombie
 // was finalized, and after the connection has let go of its files. SQLITE_TRACE_CLOSE also fires
@@ -29,8 +33,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "agent/hook/shared_engine.h"
+#include "agent/hook/statement_recorder.h"
 #include "common/base/status.h"
 #include "common/sqlite/sqlite_api.h"
 
@@ -57,6 +63,13 @@ class HookedConnection {
   void CheckHook();
   // A PRAGMA wal_autocheckpoint=N has just been prepared on the connection: puts our hook back.
   void PutHookBack();
+  // What our trace callback does; `text` is its last argument. Also for an application's own
+  // callback, which calls us. Never fails.
+  void OnStatement(sqlite3_stmt* statement, const char* text);
+  // Of commits from now on. kInvalidArgument when it is too long; OK when nobody wants it.
+  Status SetTag(const std::string& tag);
+  // Null unless statements are wanted.
+  StatementRecorder* recorder() { return recorder_.get(); }
   // What our hook does; also for an application's own hook, which calls us. Never fails.
   void OnCommit(uint32_t frames);
 
@@ -65,6 +78,9 @@ class HookedConnection {
   ~HookedConnection();
   static Result<HookedConnection*> FindOrCreate(sqlite3* db);
   static void Destroy(void* connection);
+  static int TraceHook(unsigned event, void* connection, void* statement, void* text);
+  void TakeTrace();
+  void SetTraceDisplaced(bool displaced);
   static int WalHook(void* connection, sqlite3* db, const char* schema, int frames);
   // Installs our hook; returns the previous argument.
   void* TakeSlot();
@@ -75,6 +91,9 @@ class HookedConnection {
 
   sqlite3* const db_;
   std::shared_ptr<SharedEngine> shared_;
+  std::unique_ptr<StatementRecorder> recorder_;
+  bool trace_displaced_ = false;
+  bool in_trace_ = false;          // what we ask inside the callback is traced, too
   uint32_t checkpoint_pages_ = 0;  // the connection's own setting, 0: off
   bool displaced_ = false;
   bool called_ = false;                  // our hook, since the last look

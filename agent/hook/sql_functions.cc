@@ -187,6 +187,14 @@ Result<std::string> StopFunction(const Call& call) {
   return engine.ok() ? EngineStateName((*engine)->GetStatus(false).state) : stopped;
 }
 
+Result<std::string> TagFunction(const Call& call) {
+  const std::string tag = call.Text(0);
+  if (HookedConnection* connection = HookedConnection::Find(call.db)) {
+    RETURN_IF_ERROR(connection->SetTag(tag));
+  }
+  return tag;
+}
+
 Result<std::string> VersionFunction(const Call&) { return std::string(SQLITE_S3_VERSION); }
 
 int SqliteCode(StatusCode code) {
@@ -239,6 +247,7 @@ constexpr Function kFunctions[] = {
     {"s3_wait", 0, 2, Invoke<WaitFunction>},   {"s3_mark", 1, 2, Invoke<MarkFunction>},
     {"s3_image", 0, 1, Invoke<ImageFunction>}, {"s3_status", 0, 0, Invoke<StatusFunction>},
     {"s3_stop", 0, 0, Invoke<StopFunction>},   {"s3_version", 0, 0, Invoke<VersionFunction>},
+    {"s3_tag", 1, 1, Invoke<TagFunction>},
 };
 
 }  // namespace

@@ -52,6 +52,7 @@ extern "C" {
 #endif
 
 struct sqlite3; /* the application's connection, from <sqlite3.h> */
+struct sqlite3_stmt;
 
 /* One database that is being shipped. Handles of the same database share what does the work. */
 typedef struct sqlite_s3_handle sqlite_s3_handle;
@@ -152,6 +153,44 @@ SQLITE_S3_API int sqlite_s3_attach_all(sqlite_s3_handle* handle);
 ** attached.
 */
 SQLITE_S3_API int sqlite_s3_notify(struct sqlite3* db, int frames);
+
+/*
+** With the options statements=text or statements=values the library also ships what each commit
+** executed. It learns it from SQLite's trace callback (sqlite3_trace_v2), of which a connection has
+** one. An application with a callback of its own installs it after attaching, for SQLITE_TRACE_STMT
+** among others, and calls this from it with the arguments it got: `event`, `statement`, `text`.
+** Without that call its commits are shipped without statements, and the status says
+** trace_displaced. Nothing is done for other events, or when the connection is not attached.
+*/
+SQLITE_S3_API int sqlite_s3_trace(unsigned event, void* statement, void* text);
+
+/*
+** A word to find commits by: commits that `db` makes from now on carry it in the replica, until
+** another call; NULL or "" for none. At most 256 bytes of UTF-8, else SQLITE_S3_INVALID. The SQL
+** function s3_tag('...') does the same. OK, and nothing done, when no statements are shipped.
+*/
+SQLITE_S3_API int sqlite_s3_tag(struct sqlite3* db, const char* tag);
+
+/*
+** The value of a parameter. `type` is SQLITE_INTEGER (1), SQLITE_FLOAT (2), SQLITE_TEXT (3, UTF-8),
+** SQLITE_BLOB (4) or SQLITE_NULL (5); `bytes` and `size` are of text and blobs.
+*/
+typedef struct sqlite_s3_value {
+  int type;
+  int64_t integer;
+  double real;
+  const void* bytes;
+  uint64_t size;
+} sqlite_s3_value;
+
+/*
+** sqlite3_step(statement), and its result. Tells the library what parameters 1 to `count` of the
+** statement are bound to: SQLite itself only shows real numbers with 15 digits and text up to the
+** first NUL. The library binds nothing. `values` are read during the call. The wrapper in
+** <sqlite_s3.hpp> does all this by itself.
+*/
+SQLITE_S3_API int sqlite_s3_step(struct sqlite3_stmt* statement, const sqlite_s3_value* values,
+                                 int count);
 
 /*
 ** Waits until the replica has every commit made before the call. `*txid`, if not NULL, gets the

@@ -1,14 +1,17 @@
 #pragma once
-// A thin C++17 wrapper over <sqlite_s3.h>: RAII and exceptions, nothing else. Header only; what the
-// functions guarantee is said there.
+// A thin C++17 wrapper over <sqlite_s3.h>: RAII and exceptions, and a prepared statement whose
+// values are shipped exactly. Header only; what the functions guarantee is said there.
 
+#include <sqlite3.h>
 #include <sqlite_s3.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace sqlite_s3 {
 
@@ -98,6 +101,120 @@ class Shipping {
                                                                : static_cast<int>(timeout.count());
   }
   sqlite_s3_handle* handle_ = nullptr;
+};
+
+// What SQLite said: code() is its extended result code.
+class SqliteError : public std::runtime_error {
+ public:
+  SqliteError(int code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  int code() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
+// A prepared statement of the application's that knows what its parameters are bound to, so that
+// statements=values ships every value as it is: reals with all their bits, text with NUL. Works on
+// any connection, also one that is not shipped. One thread at a time; must not outlive `db`.
+// All methods throw SqliteError.
+class BoundStatement {
+ public:
+  BoundStatement(sqlite3* db, const std::string& sql) : db_(db) {
+    Check(sqlite3_prepare_v2(db, sql.c_str(), static_cast<int>(sql.size()) + 1, &statement_,
+                             nullptr));
+    const int count = sqlite3_bind_parameter_count(statement_);
+    values_.resize(static_cast<std::size_t>(count), Null());
+    owned_.resize(static_cast<std::size_t>(count));
+  }
+  BoundStatement(BoundStatement&& other) noexcept
+      : db_(other.db_),
+        statement_(std::exchange(other.statement_, nullptr)),
+        values_(std::move(other.values_)),
+        owned_(std::move(other.owned_)) {}
+  BoundStatement& operator=(BoundStatement&&) = delete;
+  ~BoundStatement() { sqlite3_finalize(statement_); }
+
+  // Parameter `number` counts from 1. Values stay bound until another one is, also after Reset().
+  void Bind(int number, std::int64_t value) {
+    Check(sqlite3_bind_int64(statement_, number, value));
+    sqlite_s3_value& v = At(number, SQLITE_INTEGER);
+    v.integer = value;
+  }
+  void Bind(int number, int value) { Bind(number, static_cast<std::int64_t>(value)); }
+  void Bind(int number, double value) {
+    Check(sqlite3_bind_double(statement_, number, value));
+    // SQLite stores NaN as NULL.
+    sqlite_s3_value& v = At(number, value == value ? SQLITE_FLOAT : SQLITE_NULL);
+    v.real = value;
+  }
+  void Bind(int number, std::nullptr_t) {
+    Check(sqlite3_bind_null(statement_, number));
+    At(number, SQLITE_NULL);
+  }
+  void Bind(int number, std::string text) { Keep(number, SQLITE_TEXT, std::move(text)); }
+  void Bind(int number, const char* text) { Bind(number, std::string(text)); }
+  void BindBlob(int number, std::string bytes) { Keep(number, SQLITE_BLOB, std::move(bytes)); }
+
+  // True: there is a row, to be read with sqlite3_column_...(get(), ...). False: done, and reset.
+  bool Step() {
+    const int rc = sqlite_s3_step(statement_, values_.data(), static_cast<int>(values_.size()));
+    if (rc == SQLITE_ROW) {
+      return true;
+    }
+    const int result = sqlite3_reset(statement_);
+    Check(rc == SQLITE_DONE ? SQLITE_OK : result != SQLITE_OK ? result : rc);
+    return false;
+  }
+  // Steps to the end.
+  void Run() {
+    while (Step()) {
+    }
+  }
+  void Reset() { (void)sqlite3_reset(statement_); }  // says again what Step() said
+  sqlite3_stmt* get() const noexcept { return statement_; }
+
+ private:
+  static sqlite_s3_value Null() {
+    sqlite_s3_value value{};
+    value.type = SQLITE_NULL;
+    return value;
+  }
+  void Check(int rc) const {
+    if (rc != SQLITE_OK) {
+      throw SqliteError(sqlite3_extended_errcode(db_), sqlite3_errmsg(db_));
+    }
+  }
+  sqlite_s3_value& At(int number, int type) {
+    sqlite_s3_value& value = values_[static_cast<std::size_t>(number - 1)];
+    value = Null();
+    value.type = type;
+    return value;
+  }
+  void Keep(int number, int type, std::string bytes) {
+    if (number < 1 || static_cast<std::size_t>(number) > owned_.size()) {
+      throw SqliteError(SQLITE_RANGE, "there is no parameter " + std::to_string(number));
+    }
+    // SQLite may still point at the old bytes until it has the new ones.
+    std::string old = std::exchange(owned_[static_cast<std::size_t>(number - 1)], std::move(bytes));
+    const std::string& kept = owned_[static_cast<std::size_t>(number - 1)];
+    const int rc =
+        type == SQLITE_TEXT
+            ? sqlite3_bind_text64(statement_, number, kept.data(), kept.size(), SQLITE_STATIC,
+                                  SQLITE_UTF8)
+            : sqlite3_bind_blob64(statement_, number, kept.data(), kept.size(), SQLITE_STATIC);
+    if (rc != SQLITE_OK) {
+      owned_[static_cast<std::size_t>(number - 1)].swap(old);
+      Check(rc);
+    }
+    sqlite_s3_value& value = At(number, type);
+    value.bytes = kept.data();
+    value.size = kept.size();
+  }
+
+  sqlite3* db_;
+  sqlite3_stmt* statement_ = nullptr;
+  std::vector<sqlite_s3_value> values_;
+  std::vector<std::string> owned_;
 };
 
 }  // namespace sqlite_s3

@@ -43,7 +43,11 @@ Result<std::shared_ptr<Engine>> Engine::Start(const EngineConfig& config) {
 }
 
 EngineImpl::EngineImpl(const EngineConfig& config)
-    : config_(config), checkpoint_pages_(config.checkpoint_pages) {
+    : config_(config),
+      checkpoint_pages_(config.checkpoint_pages),
+      inbox_(config.options.statements == StatementLevel::kOff
+                 ? nullptr
+                 : std::make_unique<StatementInbox>(config.options.memory_bytes)) {
   auto wait = [this](std::chrono::milliseconds d) {
     std::unique_lock lock(state_mutex_);
     return !upload_cv_.wait_for(lock, d, [&] { return Interrupted(); });
@@ -380,6 +384,8 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.commit_timeouts = commit_timeouts_;
   s.looks = looks_;
   s.hook_displaced = hook_displaced_;
+  s.trace_displaced = trace_displaced_ > 0;
+  s.dropped_statements = inbox_ ? inbox_->dropped() : 0;
   std::unique_lock capture_lock(capture_mutex_, std::defer_lock);
   if (!dead_ && TryLockCapture(capture_lock, kStatusLockWait)) {
     if (capture_) {

@@ -21,6 +21,8 @@
 
 namespace sqlite_s3 {
 
+class StatementInbox;
+
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // Called from any thread, with our locks held: must not call back into the engine.
 using LogCallback = std::function<void(LogLevel, const std::string& message)>;
@@ -84,6 +86,8 @@ struct EngineStatus {
   uint64_t looks = 0;  // of the worker at the database; stands still when it hangs; not in the JSON
   uint64_t commit_timeouts = 0;  // durable commits that returned before they were acknowledged
   bool hook_displaced = false;
+  bool trace_displaced = false;       // of a connection whose statements are wanted
+  uint64_t dropped_statements = 0;    // commits whose statements took too much memory
   bool sqlite_wal_reset_bug = false;  // the SQLite in use is affected
   std::string sqlite_version;
   std::string last_error;
@@ -108,6 +112,11 @@ class Engine {
   // a while again, for the sign can come before the commit can be seen. `files_changed`: a file was
   // made, removed or renamed. At most one syscall.
   virtual void Notify(bool files_changed) { (void)files_changed; }
+  // Where attached connections leave their statements; null: none are wanted. Valid as long as the
+  // engine.
+  virtual StatementInbox* statement_inbox() { return nullptr; }
+  // One more, or one less, connection whose trace callback is not the one installed.
+  virtual void AddTraceDisplaced(int difference) { (void)difference; }
   // A connection was attached or is gone; the last one gone flushes (bounded by close_timeout) and
   // stops the engine. Never blocks longer. DetachConnection returns true when the engine stopped.
   virtual void AttachConnection() = 0;

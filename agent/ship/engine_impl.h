@@ -25,6 +25,7 @@
 #include "agent/ship/shared_block.h"
 #include "agent/ship/spool.h"
 #include "agent/ship/state_dir.h"
+#include "agent/ship/statement_inbox.h"
 #include "agent/ship/wal_capture.h"
 #include "common/format/keys.h"
 #include "common/replica/replica.h"
@@ -45,6 +46,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   void SetHookDisplaced(bool displaced) override { hook_displaced_ = displaced; }
   void SetCheckpointPages(uint32_t pages) override { checkpoint_pages_ = pages; }
   uint64_t UnannouncedCommits() const override { return unannounced_; }
+  StatementInbox* statement_inbox() override { return inbox_.get(); }
+  void AddTraceDisplaced(int difference) override { trace_displaced_ += difference; }
   Status Sync(std::chrono::milliseconds timeout, Txid* txid) override;
   Status Wait(Txid txid, std::chrono::milliseconds timeout) override;
   Result<Txid> Mark(const std::string& name, std::chrono::milliseconds timeout) override;
@@ -177,6 +180,7 @@ class EngineImpl final : public Engine, private CaptureSink {
       upload_store_;  // one try a call: the uploader has its own patience
   StateDir state_dir_;
   std::unique_ptr<SharedBlock> shared_;
+  const std::unique_ptr<StatementInbox> inbox_;  // null: statements=off
 
   std::thread worker_, uploader_, image_thread_;
   std::atomic<bool> stop_now_{false};  // threads end as soon as they can
@@ -283,6 +287,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // --- status ---
   std::atomic<int> state_{static_cast<int>(EngineState::kStarting)};
   std::atomic<bool> hook_displaced_{false};
+  std::atomic<int> trace_displaced_{0};
   std::atomic<uint64_t> unannounced_{0};
   std::atomic<uint32_t> room_retry_at_{0};
   std::atomic<uint64_t> bytes_shipped_{0}, bytes_captured_{0}, segments_{0}, images_{0},

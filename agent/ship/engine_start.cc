@@ -15,6 +15,13 @@ void EngineImpl::MakeEncoder() {
   c.writer = identity_.writer;
   c.checksum_key = replica_->document().checksum_key;
   c.level = config_.options.compression_level;
+  c.inbox = inbox_.get();
+  if (inbox_) {
+    c.detail = config_.options.statements == StatementLevel::kValues ? StatementDetail::kValues
+                                                                     : StatementDetail::kText;
+    c.exclude = config_.options.statements_exclude;
+    c.sqlite_build = SqliteBuild();
+  }
   encoder_ = std::make_unique<SegmentEncoder>(
       c, HistoryState{head_.txid, head_.digest, head_.page_count, head_.db_checksum}, *hashes_);
 }

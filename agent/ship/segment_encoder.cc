@@ -36,8 +36,12 @@ SegmentBuilder& SegmentEncoder::Builder() {
   return *builder_;
 }
 
-Status SegmentEncoder::AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end) {
+Status SegmentEncoder::AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end,
+                                 bool told) {
   RETURN_IF_ERROR(Builder().Add(record, chunks));
+  if (config_.inbox != nullptr) {
+    places_.push_back(told ? CommitPlace{end.salt1, end.salt2, end.frame} : CommitPlace{});
+  }
   state_.txid = state_.txid.Next();
   state_.page_count = record.page_count;
   state_.checksum = record.db_checksum;
@@ -52,7 +56,7 @@ Status SegmentEncoder::AddOrigin(int64_t time_us, uint32_t page_count, uint64_t 
   record.flags = kCommitOrigin | kCommitTimeUpperBound;
   record.page_count = page_count;
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), {}, end);
+  return AddRecord(std::move(record), {}, end, false);
 }
 
 Status SegmentEncoder::DropTruncatedPages(uint32_t page_count, uint64_t* checksum) {
@@ -113,7 +117,7 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
     RETURN_IF_ERROR(chunks.Append(pages_, bases_, chunks_));
   }
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), chunks_, commit.end);
+  return AddRecord(std::move(record), chunks_, commit.end, commit.merged == 0);
 }
 
 Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases,
@@ -183,7 +187,42 @@ Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases
     }
   }
   record.db_checksum = commit.checksum.value_or(checksum);
-  return AddRecord(std::move(record), chunks, commit.end);
+  const bool told = (record.flags & kCommitResync) == 0;
+  return AddRecord(std::move(record), chunks, commit.end, told);
+}
+
+// The statements of the builder's commits; empty when none was told any. Never an error: without
+// them the segment is as good for everything but reading and executing them.
+Bytes SegmentEncoder::EncodeTold() {
+  if (config_.inbox == nullptr) {
+    return {};
+  }
+  std::vector<std::optional<RecordedCommit>> told = config_.inbox->Take(places_);
+  places_.clear();
+  StatementLog log;
+  log.detail = config_.detail;
+  log.sqlite_build = config_.sqlite_build;
+  bool any = false;
+  for (std::optional<RecordedCommit>& commit : told) {
+    log.commits.push_back(
+        commit ? DescribeStatements(std::move(*commit), config_.detail, config_.exclude)
+               : CommitStatements());
+    any = any || commit.has_value();
+  }
+  if (!any) {
+    return {};
+  }
+  constexpr uint64_t kMargin = 64;
+  Result<Bytes> section = EncodeStatements(log, config_.level);
+  if (!section.ok() || builder_->size_bytes() + section->size() + kMargin > kMaxSegmentBytes) {
+    for (CommitStatements& commit : log.commits) {
+      const bool none = commit.state == StatementsState::kNone;
+      commit = CommitStatements();
+      commit.state = none ? StatementsState::kNone : StatementsState::kDropped;
+    }
+    section = EncodeStatements(log, config_.level);
+  }
+  return section.ok() ? std::move(section).value() : Bytes();
 }
 
 Result<SegmentBuilder::Finished> SegmentEncoder::Cut() {
@@ -191,7 +230,8 @@ Result<SegmentBuilder::Finished> SegmentEncoder::Cut() {
     return InternalError("an empty segment was cut");
   }
   RETURN_IF_ERROR(hashes_.LogSegment(state_.txid));
-  ASSIGN_OR_RETURN(SegmentBuilder::Finished finished, builder_->Finish(end_));
+  const Bytes statements = EncodeTold();
+  ASSIGN_OR_RETURN(SegmentBuilder::Finished finished, builder_->Finish(end_, statements));
   builder_.reset();
   state_.digest = finished.digest;
   return finished;

@@ -9,9 +9,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "agent/ship/page_hashes.h"
+#include "agent/ship/statement_inbox.h"
 #include "agent/ship/wal_capture.h"
 #include "common/base/hash.h"
 #include "common/format/segment.h"
@@ -37,6 +39,11 @@ class SegmentEncoder {
     ChecksumKey checksum_key;
     int level = 3;
     uint64_t part_bytes = 4 << 20;
+    // Statements are wanted when there is an inbox; it must outlive the encoder.
+    StatementInbox* inbox = nullptr;
+    StatementDetail detail = StatementDetail::kText;
+    std::string exclude;  // ShipOptions::statements_exclude
+    uint64_t sqlite_build = 0;
   };
   // Stores one part of a commit under construction; called in order.
   using PartSink = std::function<Status(const PartRef& ref, Bytes bytes)>;
@@ -81,7 +88,9 @@ class SegmentEncoder {
 
  private:
   SegmentBuilder& Builder();
-  Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end);
+  // `told`: the commit is one of the application's, which may have told its statements.
+  Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end, bool told);
+  Bytes EncodeTold();
   Status DropTruncatedPages(uint32_t page_count, uint64_t* checksum);
   Status HashPage(PageNumber page, ByteSpan content, uint64_t* checksum);
 
@@ -94,7 +103,8 @@ class SegmentEncoder {
   ChunkEncoder unhurried_encoder_;  // kUnhurriedLevels above it
   bool unhurried_ = false;
   std::optional<SegmentBuilder> builder_;
-  Bytes pages_, bases_, chunks_;  // reused
+  std::vector<CommitPlace> places_;  // of the builder's commits; frame 0: none
+  Bytes pages_, bases_, chunks_;     // reused
 };
 
 // Folds `later` into `earlier`: one restore point, the state after `later`. For declared overload.

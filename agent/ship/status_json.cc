@@ -53,6 +53,8 @@ std::string FormatStatusJson(const EngineStatus& s) {
       {"write_lock_max_us", s.write_lock_max_us},
       {"commit_timeouts", s.commit_timeouts},
       {"hook_displaced", s.hook_displaced},
+      {"trace_displaced", s.trace_displaced},
+      {"dropped_statements", s.dropped_statements},
       {"sqlite_version", s.sqlite_version},
       {"sqlite_wal_reset_bug", s.sqlite_wal_reset_bug},
       {"last_error", s.last_error},

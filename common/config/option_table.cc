@@ -115,6 +115,9 @@ constexpr std::array kOnConflictWords = {Word<OnConflict>{"refuse", OnConflict::
                                          Word<OnConflict>{"fork", OnConflict::kFork}};
 constexpr std::array kSwitchWords = {Word<bool>{"on", true}, Word<bool>{"off", false}};
 constexpr std::array kWriteLockWords = {Word<bool>{"auto", true}, Word<bool>{"never", false}};
+constexpr std::array kStatementWords = {Word<StatementLevel>{"off", StatementLevel::kOff},
+                                        Word<StatementLevel>{"text", StatementLevel::kText},
+                                        Word<StatementLevel>{"values", StatementLevel::kValues}};
 constexpr std::array kAttachWords = {Word<bool>{"all", true}, Word<bool>{"this", false}};
 
 template <auto Field, const auto& kWords>
@@ -265,6 +268,15 @@ Status ParseTags(std::string_view value, ReplicaConfig& config) {
   return Status::Ok();
 }
 
+Status ParseStatementsExclude(std::string_view value, ReplicaConfig& config) {
+  constexpr size_t kLongest = 4096;
+  if (value.size() > kLongest) {
+    return InvalidArgumentError("is longer than " + std::to_string(kLongest) + " bytes");
+  }
+  config.ship.statements_exclude = value;
+  return Status::Ok();
+}
+
 // --- The table
 
 using S = ShipOptions;
@@ -338,6 +350,16 @@ constexpr OptionDescriptor kTable[] = {
      "of the agent: the alarm is on when there is something to ship for so long and nothing of it "
      "gets there",
      ParseDurationOption<&S::alarm_after, 100, 7 * kDay>, FormatDurationOption<&S::alarm_after>},
+    {"statements", kShip, "off, text, values",
+     "also ship the SQL of each commit: text without literals and values, to read; values with "
+     "them, to execute again",
+     ParseWordOption<&S::statements, kStatementWords>,
+     FormatWordOption<&S::statements, kStatementWords>},
+    {"statements_exclude", kShip, "names, joined by :",
+     "statements that name one of these tables, columns or functions are not shipped; * and ? "
+     "stand for any characters and any one",
+     ParseStatementsExclude,
+     [](const ReplicaConfig& config) { return config.ship.statements_exclude; }},
     {"endpoint", kStore, "http(s)://host[:port]", "an S3 service other than AWS", ParseEndpoint,
      [](const ReplicaConfig& config) { return config.location.endpoint; }},
     {"region", kStore, "name", "the bucket's region", ParseRegion,

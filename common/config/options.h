@@ -22,6 +22,13 @@ enum class WhenFull {
 // What to do when the replica is not plainly ours to append to (docs/OPERATIONS.md, ownership).
 enum class OnConflict { kRefuse, kTakeOver, kFork };
 
+// What of the application's SQL is shipped beside the pages (docs/OPERATIONS.md, statements).
+enum class StatementLevel {
+  kOff,     // nothing; no trace callback is installed
+  kText,    // statements with literals redacted and without parameter values: to read and search
+  kValues,  // statements with their values: to execute again
+};
+
 struct ShipOptions {
   std::chrono::milliseconds interval{1000};  // interval=1s; 0 = as soon as the last upload is done
   CommitDurability durability = CommitDurability::kAsync;  // durability=async|commit
@@ -46,6 +53,9 @@ struct ShipOptions {
       true;                 // require_fencing=on|off; off: ship to a store without conditional put
   bool attach_all = false;  // attach=all|this; every connection of the process to this database
   std::chrono::milliseconds alarm_after{5 * 60 * 1000};  // alarm_after=5m; the agent's
+  StatementLevel statements = StatementLevel::kOff;      // statements=off|text|values
+  // statements_exclude=NAME:NAME; a statement that names one of them (with * and ?) is left out
+  std::string statements_exclude;
   bool operator==(const ShipOptions&) const = default;
 };
 

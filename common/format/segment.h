@@ -150,12 +150,13 @@ class SegmentBuilder {
   size_t size_bytes() const;  // of the object so far, within a few bytes
   Txid next_txid() const;     // of the next commit to be added
   // REQUIRES: at least one commit. The builder is spent afterwards. `end`: see SegmentHeader.
+  // `statements`: the section as EncodeStatements made it; empty: there is none.
   struct Finished {
     Bytes bytes;
     Digest digest;  // what the successor names as predecessor; see Segment::digest
     SegmentHeader header;
   };
-  Result<Finished> Finish(const WalPosition& end);
+  Result<Finished> Finish(const WalPosition& end, ByteSpan statements = {});
 
  private:
   SegmentHeader header_;
@@ -172,6 +173,7 @@ struct Segment {
   SegmentHeader header;
   std::vector<CommitRecord> commits;
   std::vector<ByteSpan> chunk_data;  // per commit, into `bytes`; empty for parts
+  ByteSpan statements;               // into `bytes`, for ParseStatements; empty: none
   // Of the object: the digest of all bytes but the last 16, which are this digest. Not
   // ComputeDigest(whole object); SegmentDigest() has it.
   Digest digest;
@@ -189,7 +191,7 @@ std::optional<Digest> SegmentDigest(ByteSpan object);
 // format version, or for an encrypted segment (key_id != 0).
 Result<Segment> ParseSegment(Bytes bytes, std::string_view key);
 // The same checks, also on a whole object; only header, commits and digest are kept, as for lists
-// and plans: chunk_data and bytes are empty.
+// and plans: chunk_data, statements and bytes are empty.
 Result<Segment> ParseSegmentTable(Bytes bytes, std::string_view key);
 
 }  // namespace sqlite_s3

@@ -10,10 +10,11 @@
 namespace sqlite_s3 {
 namespace {
 
-// Where the two known sections lie.
+// Where the known sections lie.
 struct Sections {
   ByteSpan commits;
   ByteSpan pages;
+  ByteSpan statements;  // empty: none
 };
 
 Status Corrupt(std::string what) { return CorruptionError(std::move(what)); }
@@ -101,6 +102,8 @@ Result<Sections> ReadSections(ByteSpan body) {
     } else if (id == kSectionPages) {
       out.pages = section;
       have_pages = true;
+    } else if (id == kSectionStatements) {
+      out.statements = section;
     } else if ((id & kOptionalSection) == 0) {
       return UnimplementedError(fmt::format(
           "segment with section {}, unknown here, hint: use a newer version of the program",
@@ -267,6 +270,7 @@ Status Parse(ByteSpan bytes, std::string_view key, Segment& out) {
       return s.WithContext("commit " + FormatTxid({out.header.first_txid.value + i}));
     }
   }
+  out.statements = sections.statements;
   out.object_size_bytes = bytes.size();
   return table.AtEnd();
 }
@@ -295,6 +299,7 @@ Result<Segment> ParseSegment(Bytes bytes, std::string_view key) {
 Result<Segment> ParseSegmentTable(Bytes bytes, std::string_view key) {
   ASSIGN_OR_RETURN(Segment segment, ParseSegment(std::move(bytes), key));
   segment.chunk_data = {};
+  segment.statements = {};
   segment.bytes = {};
   return segment;
 }

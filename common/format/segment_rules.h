@@ -18,6 +18,7 @@ inline constexpr size_t kDigestBytes = 16;
 inline constexpr uint8_t kOptionalSection = 0x80;  // a reader that does not know it may skip it
 inline constexpr uint8_t kSectionCommits = 1;
 inline constexpr uint8_t kSectionPages = 2;
+inline constexpr uint8_t kSectionStatements = 3 | kOptionalSection;
 
 // time, flags, page count, frames, checksum, number of pages, data length: the smallest record.
 inline constexpr size_t kMinRecordBytes = 14;

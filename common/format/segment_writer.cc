@@ -10,8 +10,10 @@
 namespace sqlite_s3 {
 namespace {
 
-// Two sections of an id and a length of at most 4 bytes each, the table's size, the digest.
+// Two sections of an id and a length of at most 4 bytes each, the table's size, the digest; and the
+// statements, where there are any.
 constexpr size_t kTailBytes = 2 * 5 + 1 + kDigestBytes;
+constexpr size_t kStatementsTailBytes = 5;
 constexpr size_t kMinGrowthBytes = 16 << 10;
 
 void WriteHeader(const SegmentHeader& h, ByteWriter& out) {
@@ -112,9 +114,13 @@ size_t SegmentBuilder::size_bytes() const {
 
 Txid SegmentBuilder::next_txid() const { return {header_.first_txid.value + count_}; }
 
-Result<SegmentBuilder::Finished> SegmentBuilder::Finish(const WalPosition& end) {
+Result<SegmentBuilder::Finished> SegmentBuilder::Finish(const WalPosition& end,
+                                                        ByteSpan statements) {
   if (count_ == 0) {
     return InvalidArgumentError("a segment without commits");
+  }
+  if (size_bytes() + kStatementsTailBytes + statements.size() > kMaxSegmentBytes) {
+    return ResourceExhaustedError("the statements do not fit the segment any more");
   }
   header_.end = end;
   Finished finished;
@@ -122,14 +128,19 @@ Result<SegmentBuilder::Finished> SegmentBuilder::Finish(const WalPosition& end) 
   Bytes& bytes = finished.bytes;
   ByteWriter out(bytes);
   WriteHeader(header_, out);
-  bytes.reserve(size_bytes());
+  bytes.reserve(size_bytes() + kStatementsTailBytes + statements.size());
   out.Raw(table_);
   out.Raw(data_);
+  out.Raw(statements);
   size_t section_table = bytes.size();
   out.U8(kSectionCommits);
   out.Varint(table_.size());
   out.U8(kSectionPages);
   out.Varint(data_.size());
+  if (!statements.empty()) {
+    out.U8(kSectionStatements);
+    out.Varint(statements.size());
+  }
   out.U8(static_cast<uint8_t>(bytes.size() - section_table));
   finished.digest = ComputeDigest(bytes);
   out.Raw(finished.digest.bytes);

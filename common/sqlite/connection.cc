@@ -1,6 +1,10 @@
 #include "common/sqlite/connection.h"
 
+#include <string_view>
 #include <utility>
+
+#include "common/base/bytes.h"
+#include "common/base/hash.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -45,6 +49,18 @@ Status SqliteStatus(int rc, const std::string& what, sqlite3* db) {
     default:
       return IoError(std::move(message));
   }
+}
+
+uint64_t SqliteBuild() {
+  std::string text = sqlite3_sourceid();
+  for (int i = 0; const char* option = sqlite3_compileoption_get(i); ++i) {
+    // The compiler's version decides nothing about a database's bytes.
+    if (std::string_view(option).substr(0, 9) != "COMPILER=") {
+      text += '\n';
+      text += option;
+    }
+  }
+  return LoadLe64(ComputeDigest(AsBytes(text)).bytes.data());
 }
 
 bool HasWalResetBug(int v) {

@@ -18,6 +18,9 @@ Status SqliteStatus(int rc, const std::string& what, sqlite3* db = nullptr);
 // and 3.44.6.
 bool HasWalResetBug(int version_number);
 
+// Identifies the SQLite in use: its source and how it was compiled.
+uint64_t SqliteBuild();
+
 // A prepared statement. One thread at a time; must not outlive its connection.
 class Statement {
  public:

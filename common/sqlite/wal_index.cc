@@ -100,6 +100,7 @@ uint32_t WalIndexView::PeekSalt1() const {
   std::atomic_thread_fence(std::memory_order_acquire);
   return BigEndianWord(map_[8]);
 }
+uint32_t WalIndexView::PeekSalt2() const { return BigEndianWord(map_[9]); }
 uint32_t WalIndexView::BackfilledFrames() const { return map_[kBackfillWord]; }
 
 PageNumber WalIndexView::PageOfFrame(uint32_t frame) {

@@ -38,6 +38,7 @@ class WalIndexView {
   // Racy single loads, for hints on hot paths.
   uint32_t PeekMaxFrame() const;
   uint32_t PeekSalt1() const;
+  uint32_t PeekSalt2() const;
   // How many frames are in the database file.
   uint32_t BackfilledFrames() const;
   // The page number that the index has for `frame` (from 1); 0 when it cannot be read.

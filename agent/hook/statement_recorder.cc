@@ -1,0 +1,381 @@
+#include "agent/hook/statement_recorder.h"
+
+#include <atomic>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "agent/hook/host.h"
+#include "common/base/clock.h"
+#include "common/sqlite/connection.h"
+#include "common/sqlite/wal_index.h"
+
+namespace sqlite_s3 {
+namespace {
+
+// A transaction with more to tell is shipped without its statements.
+constexpr size_t kMostBytes = 8 << 20;
+constexpr size_t kMostStatements = 50'000;
+
+std::atomic<uint64_t> last_number{0};
+thread_local const ExactValues* exact_values = nullptr;
+
+// Statements of triggers and virtual tables: see the top of the header. A statement of the
+// application's that begins with a comment has that very text.
+bool IsInternal(sqlite3_stmt* statement, const char* text) {
+  if (text[0] != '-' || text[1] != '-') {
+    return false;
+  }
+  const char* own = sqlite3_sql(statement);
+  return own == nullptr || std::strcmp(own, text) != 0;
+}
+
+// Whether the first letter allows a statement that only reads to be of interest.
+bool MayControl(const char* text) {
+  while (*text == ' ' || *text == '\n' || *text == '\t' || *text == '\r' || *text == ';') {
+    ++text;
+  }
+  switch (*text | 0x20) {
+    case 'b':
+    case 'c':
+    case 'e':
+    case 'p':
+    case 'r':
+      return true;
+    case 's':
+      return (text[1] | 0x20) == 'a';
+    default:
+      return *text == '-' || *text == '/';  // behind a comment
+  }
+}
+
+// PRAGMAs that change the database itself, and nothing that must stay secret.
+bool IsLoggedPragma(const std::string& name) {
+  return name == "user_version" || name == "application_id" || name == "incremental_vacuum";
+}
+
+StatementValue CopyValue(const sqlite_s3_value& value) {
+  StatementValue copy;
+  switch (value.type) {
+    case SQLITE_INTEGER:
+      copy.type = ValueType::kInteger;
+      copy.integer = value.integer;
+      break;
+    case SQLITE_FLOAT:
+      copy.type = ValueType::kReal;
+      copy.real = value.real;
+      break;
+    case SQLITE_TEXT:
+    case SQLITE_BLOB:
+      copy.type = value.type == SQLITE_TEXT ? ValueType::kText : ValueType::kBlob;
+      if (value.bytes != nullptr) {
+        copy.bytes.assign(static_cast<const char*>(value.bytes), value.size);
+      }
+      break;
+    default:
+      break;
+  }
+  return copy;
+}
+
+bool SaysOn(std::string_view sql) {
+  SqlTokenizer tokens(sql);
+  bool on = false;
+  for (SqlToken t = tokens.NextWord(); t.kind != SqlTokenKind::kEnd; t = tokens.NextWord()) {
+    if (t.kind == SqlTokenKind::kWord || t.kind == SqlTokenKind::kNumber) {
+      on = t.text == "1" || EqualsIgnoringCase(t.text, "on") ||
+           EqualsIgnoringCase(t.text, "true") || EqualsIgnoringCase(t.text, "yes");
+    }
+  }
+  return on;
+}
+
+}  // namespace
+
+void StatementRecorder::SetExact(const ExactValues* exact) { exact_values = exact; }
+
+StatementRecorder::StatementRecorder(sqlite3* db, bool values)
+    : db_(db), values_(values), number_(++last_number) {}
+
+void StatementRecorder::Settle() {
+  if (expecting_ != nullptr) {
+    expecting_->Settle(expected_);
+    expecting_ = nullptr;
+  }
+}
+
+void StatementRecorder::Clear() {
+  kept_ = RecordedCommit();
+  kept_bytes_ = 0;
+  writes_ = 0;
+  savepoints_.clear();
+  last_open_ = false;
+  last_ = nullptr;
+  Settle();
+}
+
+StatementRecorder::Generation StatementRecorder::Look() const {
+  Result<WalIndexView> view = WalIndexView::Attach(db_);
+  if (!view.ok()) {
+    return {};
+  }
+  return {view->PeekSalt1(), view->PeekSalt2(), view->PeekMaxFrame(), true};
+}
+
+// The commit lies in the WAL that was there before it, or in one that was begun since. In the older
+// one it lies behind the frames that were there.
+CommitPlace StatementRecorder::PlaceOf(uint32_t frames) const {
+  const Generation now = Look();
+  if (!now.known || !before_.known) {
+    return {};
+  }
+  const bool same = now.salt1 == before_.salt1 && now.salt2 == before_.salt2;
+  if (!same && before_.max_frame != 0 && frames > before_.max_frame) {
+    return {};  // it could lie in either
+  }
+  return {now.salt1, now.salt2, frames};
+}
+
+bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
+                               SqlControlStatement* control) {
+  const bool reads = sqlite3_stmt_readonly(statement) != 0;
+  if (reads && !MayControl(text)) {
+    return false;
+  }
+  if (reads) {
+    *control = ParseControl(text);
+    if (control->kind != SqlControl::kNone) {
+      return true;
+    }
+  } else if (sqlite3_stmt_isexplain(statement) != 0) {
+    return false;
+  } else if (!MayControl(text)) {
+    return true;  // the usual case
+  } else {
+    *control = ParseControl(text);  // BEGIN IMMEDIATE is no reader
+    if (control->kind != SqlControl::kNone) {
+      return true;
+    }
+  }
+  const std::string pragma = PragmaName(text);
+  if (!pragma.empty()) {
+    slow_settings_stale_ = true;
+    if (pragma == "case_sensitive_like") {
+      case_sensitive_like_ = SaysOn(text);
+    }
+    return !reads && IsLoggedPragma(pragma);
+  }
+  return !reads;
+}
+
+void StatementRecorder::FinishLast() {
+  if (last_open_) {
+    last_open_ = false;
+    kept_.statements.back().changed_rows =
+        static_cast<uint32_t>(sqlite3_total_changes(db_)) - static_cast<uint32_t>(total_changes_);
+  }
+}
+
+void StatementRecorder::BeginIfFresh() {
+  const bool writing = InWriteTransaction(db_);
+  const bool autocommit = sqlite3_get_autocommit(db_) != 0;
+  if (autocommit && !writing) {
+    Clear();
+    before_ = Look();
+    kept_.last_insert_rowid = sqlite3_last_insert_rowid(db_);
+  } else if (!writing && writes_ > 0) {
+    // They got no lock; the application tries them again.
+    std::erase_if(kept_.statements, [](const RecordedStatement& s) { return !s.control; });
+    writes_ = 0;
+    for (Savepoint& savepoint : savepoints_) {
+      savepoint.kept = std::min(savepoint.kept, kept_.statements.size());
+    }
+    before_ = Look();
+  }
+}
+
+void StatementRecorder::Keep(sqlite3_stmt* statement, const char* text, bool is_control) {
+  if (kept_.state == StatementsState::kDropped) {
+    return;
+  }
+  RecordedStatement& kept = kept_.statements.emplace_back();
+  kept.sql = text;
+  kept.control = is_control;
+  kept.start_us = Clock::Real().WallMicros();
+  kept_bytes_ += sizeof(kept) + kept.sql.size();
+  if (!is_control) {
+    ++writes_;
+    if (sqlite3_bind_parameter_count(statement) > 0) {
+      if (!values_) {
+        kept.unknown_values = true;
+      } else if (exact_values != nullptr && exact_values->statement == statement) {
+        kept.exact = true;
+        for (const sqlite_s3_value& value : exact_values->values) {
+          kept.values.push_back(CopyValue(value));
+          kept_bytes_ += sizeof(StatementValue) + kept.values.back().bytes.size();
+        }
+      } else if (char* expanded = sqlite3_expanded_sql(statement)) {
+        kept.expanded = expanded;
+        sqlite3_free(expanded);
+        kept_bytes_ += kept.expanded.size();
+      } else {
+        kept.unknown_values = true;  // longer than SQLite's limit, or no memory
+      }
+    }
+  }
+  total_changes_ = sqlite3_total_changes(db_);
+  last_open_ = !is_control;
+  last_ = statement;
+  if (kept_bytes_ > kMostBytes || kept_.statements.size() > kMostStatements) {
+    kept_.statements.clear();
+    kept_.statements.shrink_to_fit();
+    kept_.state = StatementsState::kDropped;
+    last_open_ = false;
+  }
+}
+
+void StatementRecorder::OnStatement(StatementInbox& inbox, sqlite3_stmt* statement,
+                                    const char* text) {
+  seen_ = true;
+  SqlControlStatement control;
+  if (IsInternal(statement, text) || !Wanted(statement, text, &control)) {
+    return;
+  }
+  FinishLast();
+  BeginIfFresh();
+  switch (control.kind) {
+    case SqlControl::kNone: {
+      const uint32_t settings = Settings();
+      const bool first = writes_ == 0;
+      kept_.settings = first ? settings
+                             : kept_.settings | (settings != (kept_.settings & ~kSettingMixed)
+                                                     ? static_cast<uint32_t>(kSettingMixed)
+                                                     : 0);
+      Keep(statement, text, false);
+      break;
+    }
+    case SqlControl::kBegin:
+    case SqlControl::kCommit:
+      Keep(statement, text, true);
+      break;
+    case SqlControl::kRollback:
+      Clear();
+      return;
+    case SqlControl::kSavepoint:
+      Keep(statement, text, true);
+      savepoints_.push_back({control.savepoint, kept_.statements.size()});
+      return;
+    case SqlControl::kRelease:
+    case SqlControl::kRollbackTo: {
+      const bool release = control.kind == SqlControl::kRelease;
+      size_t i = savepoints_.size();
+      while (i > 0 && !EqualsIgnoringCase(savepoints_[i - 1].name, control.savepoint)) {
+        --i;
+      }
+      if (i == 0) {
+        return;  // there is none: an error for SQLite, too
+      }
+      if (release) {
+        Keep(statement, text, true);
+        savepoints_.resize(i - 1);
+      } else {
+        kept_.statements.resize(std::min(kept_.statements.size(), savepoints_[i - 1].kept));
+        writes_ = 0;
+        for (const RecordedStatement& s : kept_.statements) {
+          writes_ += s.control ? 0 : 1;
+        }
+        last_open_ = false;
+        savepoints_.resize(i);
+        return;
+      }
+      break;
+    }
+  }
+  // Does it perhaps commit?
+  const bool in_transaction = sqlite3_get_autocommit(db_) == 0;
+  const bool may_commit =
+      in_transaction ? control.kind == SqlControl::kCommit || control.kind == SqlControl::kRelease
+                     : control.kind == SqlControl::kNone;
+  if (may_commit && expecting_ == nullptr) {
+    expected_ = inbox.Expect();
+    expecting_ = &inbox;
+  }
+}
+
+bool StatementRecorder::OnCommit(StatementInbox& inbox, uint32_t frames) {
+  const bool seen = std::exchange(seen_, false);
+  FinishLast();
+  RecordedCommit commit = std::exchange(kept_, RecordedCommit());
+  if (!seen) {
+    before_ = Look();
+    commit = RecordedCommit();
+    commit.state = StatementsState::kDisplaced;
+  }
+  if (commit.state != StatementsState::kRecorded || !commit.statements.empty()) {
+    const CommitPlace place = PlaceOf(frames);
+    if (place.frame != 0) {
+      commit.connection = number_;
+      commit.tag = tag_;
+      inbox.Put(place, std::move(commit));
+    }
+  }
+  Clear();
+  return seen;
+}
+
+void StatementRecorder::OnFailure(sqlite3_stmt* statement) {
+  if (last_ == statement && last_open_) {
+    FinishLast();
+    // OR FAIL keeps the rows before the one that failed: then it was not without effect.
+    if (kept_.statements.back().changed_rows == 0) {
+      kept_.statements.pop_back();
+      --writes_;
+    }
+  }
+}
+
+uint32_t StatementRecorder::Settings() {
+  if (slow_settings_stale_) {
+    ReadSlowSettings();
+  }
+  const auto is_on = [&](int which) {
+    int on = 0;
+    return sqlite3_db_config(db_, which, -1, &on) == SQLITE_OK && on != 0;
+  };
+  uint32_t settings = slow_settings_;
+  settings |= is_on(SQLITE_DBCONFIG_ENABLE_FKEY) ? kSettingForeignKeys : 0u;
+  settings |= is_on(SQLITE_DBCONFIG_ENABLE_TRIGGER) ? 0u : kSettingNoTriggers;
+  settings |= is_on(SQLITE_DBCONFIG_ENABLE_VIEW) ? 0u : kSettingNoViews;
+  settings |= is_on(SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) ? kSettingLegacyAlter : 0u;
+  settings |= is_on(SQLITE_DBCONFIG_DQS_DML) ? 0u : kSettingNoDqsDml;
+  settings |= is_on(SQLITE_DBCONFIG_DQS_DDL) ? 0u : kSettingNoDqsDdl;
+  settings |= case_sensitive_like_ ? kSettingCaseSensitiveLike : 0u;
+  return settings;
+}
+
+// Only PRAGMAs can say these; asked again after any of the application's.
+void StatementRecorder::ReadSlowSettings() {
+  const auto number = [&](const char* pragma) -> int64_t {
+    sqlite3_stmt* statement = nullptr;
+    int64_t value = 0;
+    if (sqlite3_prepare_v2(db_, pragma, -1, &statement, nullptr) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW) {
+      value = sqlite3_column_int64(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    return value;
+  };
+  uint32_t settings = 0;
+  settings |= number("PRAGMA recursive_triggers") != 0 ? kSettingRecursiveTriggers : 0u;
+  settings |= number("PRAGMA ignore_check_constraints") != 0 ? kSettingIgnoreChecks : 0u;
+  settings |= number("PRAGMA reverse_unordered_selects") != 0 ? kSettingReverseUnordered : 0u;
+  const bool defers = number("PRAGMA defer_foreign_keys") != 0;
+  settings |= defers ? kSettingDeferKeys : 0u;
+  const int64_t secure = number("PRAGMA main.secure_delete");
+  settings |= secure == 1 ? kSettingSecureDelete : 0u;
+  settings |= secure == 2 ? kSettingSecureDeleteFast : 0u;
+  slow_settings_ = settings;
+  slow_settings_stale_ = defers;  // each COMMIT switches it off
+}
+
+}  // namespace sqlite_s3
