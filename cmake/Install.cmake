@@ -2,6 +2,10 @@
 # Included when all folders are known, at the end of the top-level CMakeLists.txt.
 include(CMakePackageConfigHelpers)
 
+# On, the install tree also gets what Debian wants of every package: copyright, changelog, man pages
+# compressed.
+option(SQLITE_S3_PACKAGES "install what Debian packages need" OFF)
+
 # Programs are what their folders call sqlite-s3-*.
 foreach(folder restore agent/daemon server)
   if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${folder}/CMakeLists.txt)
@@ -22,12 +26,12 @@ endforeach()
 # The extension lies beside the library: load_extension('LIBDIR/sqlite_s3_hook').
 install(TARGETS sqlite_s3_hook sqlite_s3_hook_extension
   EXPORT SqliteS3HookTargets
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT hook NAMELINK_COMPONENT dev)
 install(FILES agent/hook/sqlite_s3.h agent/hook/sqlite_s3.hpp
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
 
 set(cmake_folder ${CMAKE_INSTALL_LIBDIR}/cmake/SqliteS3Hook)
-install(EXPORT SqliteS3HookTargets NAMESPACE SqliteS3:: DESTINATION ${cmake_folder})
+install(EXPORT SqliteS3HookTargets NAMESPACE SqliteS3:: DESTINATION ${cmake_folder} COMPONENT dev)
 configure_package_config_file(
   cmake/SqliteS3HookConfig.cmake.in ${PROJECT_BINARY_DIR}/SqliteS3HookConfig.cmake
   INSTALL_DESTINATION ${cmake_folder}
@@ -38,14 +42,22 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/SqliteS3HookConfigVersion
 install(FILES
   ${PROJECT_BINARY_DIR}/SqliteS3HookConfig.cmake
   ${PROJECT_BINARY_DIR}/SqliteS3HookConfigVersion.cmake
-  DESTINATION ${cmake_folder})
+  DESTINATION ${cmake_folder} COMPONENT dev)
 
 # Relative to the file itself, so that a tree can be moved or staged.
 file(RELATIVE_PATH SQLITE_S3_PC_PREFIX
   /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/sqlite_s3_hook.pc.in ${PROJECT_BINARY_DIR}/sqlite_s3_hook.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/sqlite_s3_hook.pc
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
+
+foreach(program agent restore server)
+  install(FILES docs/man/sqlite-s3-${program}.1
+    DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT ${program})
+  # One file by the three names that bash looks for.
+  install(FILES completions/sqlite-s3 RENAME sqlite-s3-${program}
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT ${program})
+endforeach()
 
 # Units name the programs and the configuration where they come to lie, which is known when they are
 # installed: under /usr the configuration is /etc, elsewhere it stays below the prefix.
@@ -57,7 +69,12 @@ install(CODE "
   include(\"${PROJECT_SOURCE_DIR}/cmake/InstallService.cmake\")"
   COMPONENT agent)
 
-install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs FILES_MATCHING PATTERN "*.md")
-install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
+install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT doc)
+if(NOT SQLITE_S3_PACKAGES)  # these have it as their copyright
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT doc)
+endif()
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT doc
+  FILES_MATCHING PATTERN "*.md" PATTERN man EXCLUDE)
+install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT dev
   PATTERN "__pycache__" EXCLUDE)
+include(cmake/Packages.cmake)

@@ -52,7 +52,8 @@ class InstalledFiles(unittest.TestCase):
     def test_are_there(self):
         for name in ("sqlite_s3.h", "sqlite_s3.hpp", "sqlite_s3_hook.so", "libsqlite_s3_hook.so.0",
                      "sqlite_s3_hook.pc", "SqliteS3HookConfig.cmake", "LICENSE", "README.md",
-                     "OPERATIONS.md", "tasks.py", "sqlite-s3-restore"):
+                     "OPERATIONS.md", "tasks.py", "bin/sqlite-s3-restore",
+                     "bash-completion/completions/sqlite-s3-agent", "sqlite-s3-server.1"):
             find(name)
 
     def test_name_neither_build_nor_prefix(self):
