@@ -129,6 +129,7 @@ Status ReadTable(const toml::table& table, const std::string& path, Config& conf
   RETURN_IF_ERROR(reader.Read("region", config.region, "a string"));
   RETURN_IF_ERROR(reader.Read("read_only", config.read_only, "true or false"));
   RETURN_IF_ERROR(reader.Read("allow_anonymous", config.allow_anonymous, "true or false"));
+  RETURN_IF_ERROR(reader.Read("public_acls", config.public_acls, "true or false"));
   RETURN_IF_ERROR(reader.Read("tls_cert", config.tls_certificate_file, "a path"));
   RETURN_IF_ERROR(reader.Read("tls_key", config.tls_key_file, "a path"));
   RETURN_IF_ERROR(reader.Read("synchronous", synchronous, "\"normal\" or \"full\""));

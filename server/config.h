@@ -22,6 +22,7 @@ struct Config {
   std::string port_file;
   std::vector<User> users;
   bool allow_anonymous = false;
+  bool public_acls = false;
   std::vector<std::string> buckets;  // made at start if they are not there
   bool read_only = false;
   std::string domain;

@@ -77,6 +77,7 @@ Status Assemble(CommandLine& line) {
     RETURN_IF_ERROR(ReadConfigFile(line.config_file, config));
     config.read_only |= given.read_only;
     config.allow_anonymous |= given.allow_anonymous;
+    config.public_acls |= given.public_acls;
     config.log_requests |= given.log_requests;
     if (!given.tls_certificate_file.empty()) {
       config.tls_certificate_file = given.tls_certificate_file;
@@ -139,6 +140,8 @@ int Main(int argc, char** argv) {
                  "a bucket to make if it is not there; may be repeated");
   app.add_flag("--allow-anonymous", config.allow_anonymous,
                "requests without credentials may do everything");
+  app.add_flag("--public-acls", config.public_acls,
+               "what has a public ACL may be read without credentials");
   app.add_flag("--read-only", config.read_only, "nothing is written");
   app.add_option("--domain", line.domain, "BUCKET.DOMAIN in the Host header names a bucket");
   app.add_option("--region", line.region, "what the server says its region is (us-east-1)");

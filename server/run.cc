@@ -96,6 +96,7 @@ Status Run(const Config& config) {
   options.region = config.region;
   options.domain = config.domain;
   options.allow_anonymous = config.allow_anonymous;
+  options.public_acls = config.public_acls;
   const std::unique_ptr<Metrics> metrics = Metrics::Create(*buckets, config.log_requests);
   FaultRules rules;
   FaultInjector injector(rules);

@@ -1,8 +1,5 @@
-// Access control lists: kept, answered, and without effect. Who may do what is said in the server's
-// configuration; a canned name is answered as the grants that S3 would make of it.
-#include <algorithm>
-#include <iterator>
-
+// Access control lists: kept as canned names, answered as the grants that S3 would make of them.
+#include "server/s3/acl.h"
 #include "server/s3/answers.h"
 #include "server/s3/object_headers.h"
 #include "server/s3/operations.h"
@@ -11,9 +8,6 @@
 namespace sqlite_s3::server {
 namespace {
 
-constexpr std::string_view kCanned[] = {
-    "private",       "public-read",       "public-read-write",         "authenticated-read",
-    "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control", "log-delivery-write"};
 constexpr char kAllUsers[] = "http://acs.amazonaws.com/groups/global/AllUsers";
 constexpr char kAuthenticated[] = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 
@@ -51,6 +45,43 @@ Response PolicyDocument(const std::string& owner, const std::string& canned) {
   return document.Answer();
 }
 
+// The canned list that grants what the document does: the owner everything, and groups what canned
+// lists give them. NotImplemented when there is none: it would be a promise not kept.
+S3Result<std::string> CannedOf(const Call& call, const std::string& owner,
+                               const std::string& document) {
+  const auto parsed = ParseDocument(document, "AccessControlPolicy");
+  if (!parsed) {
+    return MakeError("MalformedACLError");
+  }
+  bool all_read = false;
+  bool all_write = false;
+  bool authenticated_read = false;
+  for (const pugi::xml_node& grant :
+       parsed->document_element().child("AccessControlList").children("Grant")) {
+    const std::string id = ChildText(grant.child("Grantee"), "ID");
+    const std::string uri = ChildText(grant.child("Grantee"), "URI");
+    const std::string permission = ChildText(grant, "Permission");
+    if (uri.empty() && !id.empty() && (id == owner || id == call.owner())) {
+      continue;
+    }
+    if (uri == kAllUsers && permission == "READ") {
+      all_read = true;
+    } else if (uri == kAllUsers && permission == "WRITE") {
+      all_write = true;
+    } else if (uri == kAuthenticated && permission == "READ") {
+      authenticated_read = true;
+    } else {
+      return MakeError("NotImplemented",
+                       "Of grants only those of canned lists are supported; rights are in the "
+                       "server's configuration.");
+    }
+  }
+  return std::string(all_write            ? "public-read-write"
+                     : all_read           ? "public-read"
+                     : authenticated_read ? "authenticated-read"
+                                          : "private");
+}
+
 }  // namespace
 
 Answer GetAcl(Call& call) {
@@ -81,28 +112,15 @@ Answer GetAcl(Call& call) {
 
 Answer PutAcl(Call& call, const std::string& document) {
   ASSIGN_OR_RETURN(const auto bucket, call.OpenBucket());
-  const std::string canned = call.request.headers.Get("x-amz-acl");
-  if (!canned.empty()) {
-    if (std::find(std::begin(kCanned), std::end(kCanned), canned) == std::end(kCanned)) {
-      return MakeError("InvalidArgument");
+  ASSIGN_OR_RETURN(std::string canned, ReadCannedAcl(call));
+  if (canned.empty()) {
+    if (TrimSpaces(document).empty()) {
+      return MakeError("MissingSecurityHeader");
     }
-  } else if (!TrimSpaces(document).empty()) {
-    const auto parsed = ParseDocument(document, "AccessControlPolicy");
-    if (!parsed) {
-      return MakeError("MalformedACLError");
+    ASSIGN_OR_RETURN(canned, CannedOf(call, bucket->Info().owner, document));
+    if (std::optional<S3Error> error = CheckAcl(call, canned)) {
+      return *error;
     }
-    // Only what the owner has anyway: granting others something would be a promise not kept.
-    for (const pugi::xml_node& grant :
-         parsed->document_element().child("AccessControlList").children("Grant")) {
-      if (ChildText(grant.child("Grantee"), "ID") != bucket->Info().owner &&
-          ChildText(grant.child("Grantee"), "ID") != call.owner()) {
-        return MakeError(
-            "NotImplemented",
-            "Grants are not supported here; rights are in the server's configuration.");
-      }
-    }
-  } else {
-    return MakeError("MissingSecurityHeader");
   }
   if (call.key.empty()) {
     const StorageStatus put = bucket->PutDocument("acl", canned);

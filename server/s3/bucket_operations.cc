@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "server/s3/acl.h"
 #include "server/s3/answers.h"
 #include "server/s3/operations.h"
 #include "server/s3/xml.h"
@@ -69,6 +70,7 @@ Answer CreateBucket(Call& call, const std::string& document) {
       return MakeError("MalformedXML");
     }
   }
+  ASSIGN_OR_RETURN(const std::string acl, ReadCannedAcl(call));
   StorageResult<std::shared_ptr<Bucket>> created = call.buckets->Create(call.bucket, call.owner());
   if (!created.ok()) {
     if (created.reason() != Reason::kBucketAlreadyExists) {
@@ -82,8 +84,8 @@ Answer CreateBucket(Call& call, const std::string& document) {
     if (call.options->region != "us-east-1") {
       return MakeError("BucketAlreadyOwnedByYou").With("BucketName", call.bucket);
     }
-  } else if (const std::string* acl = call.request.headers.Find("x-amz-acl")) {
-    const StorageStatus stored = (*created)->PutDocument("acl", *acl);
+  } else if (!acl.empty()) {
+    const StorageStatus stored = (*created)->PutDocument("acl", acl);
     if (!stored.ok()) {
       return FromStorage(stored);
     }

@@ -72,6 +72,7 @@ struct ServiceOptions {
   std::string region = "us-east-1";
   std::string domain;  // BUCKET.domain names a bucket too; empty: path style only
   bool allow_anonymous = false;
+  bool public_acls = false;  // see acl.h
 };
 
 // How a LIST lies, for tests of clients: see faults/.

@@ -1,4 +1,5 @@
 #include "server/s3/object_headers.h"
+#include "server/s3/acl.h"
 #include "server/s3/conditions.h"
 
 #include <fmt/format.h>
@@ -73,7 +74,7 @@ S3Result<ObjectAttributes> ReadAttributes(const Call& call) {
   out.expires = headers.Get("expires");
   out.redirect = headers.Get("x-amz-website-redirect-location");
   out.owner = call.owner();
-  out.acl = headers.Get("x-amz-acl");
+  ASSIGN_OR_RETURN(out.acl, ReadCannedAcl(call));
   out.storage_class = headers.Get("x-amz-storage-class");
   if (!out.storage_class.empty() &&
       std::find(std::begin(kStorageClasses), std::end(kStorageClasses), out.storage_class) ==

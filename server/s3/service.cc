@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "common/base/hash.h"
+#include "server/s3/acl.h"
 #include "server/s3/answers.h"
 #include "server/s3/object_headers.h"
 #include "server/s3/operations.h"
@@ -199,15 +200,13 @@ std::optional<S3Error> Service::Authorize(const Call& call) const {
     return std::nullopt;
   }
   const User* user = call.identity.user;
-  if (!user) {
-    return options_.allow_anonymous ? std::nullopt
-                                    : std::optional<S3Error>(MakeError("AccessDenied"));
+  const bool may = user ? !(user->read_only && IsWrite(call.op)) &&
+                              (call.bucket.empty() || MayUseBucket(*user, call.bucket))
+                        : options_.allow_anonymous;
+  if (may || MayReadByAcl(call)) {
+    return std::nullopt;
   }
-  if ((user->read_only && IsWrite(call.op)) ||
-      (!call.bucket.empty() && !MayUseBucket(*user, call.bucket))) {
-    return MakeError("AccessDenied");
-  }
-  return std::nullopt;
+  return MakeError("AccessDenied");
 }
 
 std::unique_ptr<Exchange> Service::Dispatch(std::shared_ptr<Call> call) const {

@@ -306,19 +306,6 @@ TEST_F(OperationsTest, CorsRulesAnswerBrowsers) {
       "");
 }
 
-TEST_F(OperationsTest, AclsAreAnsweredAndGrantNobodyAnything) {
-  ASSERT_EQ(Put("/bucket/k", "x", {{"x-amz-acl", "public-read"}}).status, 200);
-  EXPECT_EQ(Get("/bucket/k?acl").Elements("Permission"),
-            (std::vector<std::string>{"READ", "FULL_CONTROL"}));
-  EXPECT_EQ(Put("/bucket/k?acl", "", {{"x-amz-acl", "private"}}).status, 200);
-  EXPECT_EQ(Get("/bucket/k?acl").Elements("Permission"), std::vector<std::string>{"FULL_CONTROL"});
-  EXPECT_EQ(Put("/bucket/k?acl", "", {{"x-amz-acl", "nonsense"}}).code(), "InvalidArgument");
-  Request anonymous;
-  anonymous.method = "GET";
-  anonymous.path = "/bucket/k";
-  EXPECT_EQ(Deliver(std::move(anonymous), "").status, 403);
-}
-
 TEST_F(OperationsTest, VirtualHostsNameBuckets) {
   ServiceOptions options;
   options.domain = "s3.example.com";
