@@ -3,6 +3,7 @@
 option(SQLITE_S3_WERROR "warnings are errors" OFF)
 set(SQLITE_S3_SANITIZE "" CACHE STRING "comma-separated list for -fsanitize=")
 option(SQLITE_S3_COVERAGE "instrument for gcov" OFF)
+option(SQLITE_S3_FUZZ "libFuzzer entries instead of tests over mutated seeds; needs clang" OFF)
 
 # A compiler cache when there is one; -DCMAKE_CXX_COMPILER_LAUNCHER= switches it off.
 find_program(SQLITE_S3_CCACHE ccache)
@@ -31,6 +32,14 @@ if(SQLITE_S3_SANITIZE)
   target_compile_options(project_options INTERFACE
     -fsanitize=${SQLITE_S3_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(project_options INTERFACE -fsanitize=${SQLITE_S3_SANITIZE})
+endif()
+if(SQLITE_S3_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "SQLITE_S3_FUZZ needs clang")
+  endif()
+  target_compile_options(project_options INTERFACE
+    -g1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+  target_link_options(project_options INTERFACE -fsanitize=address,undefined)
 endif()
 if(SQLITE_S3_COVERAGE)
   target_compile_options(project_options INTERFACE --coverage)

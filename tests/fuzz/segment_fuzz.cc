@@ -22,7 +22,7 @@ void DecodePages(const Segment& segment) {
     size_t pages = std::min({commit.pages.size(), size_t{PagesPerChunk(page_size)}, kMaxPages});
     size_t bases = 0;
     for (size_t p = 0; p < pages; ++p) {
-      bases += PageHasBase(commit.pages[p], page_count_before, commit.flags) ? 1 : 0;
+      bases += PageHasBase(commit.pages[p], page_count_before, commit.flags) ? 1U : 0U;
     }
     page_count_before = commit.page_count;
     if (pages > 0 && commit.parts.empty()) {
