@@ -23,7 +23,7 @@ target_compile_options(project_options INTERFACE
   -Wshadow                # a shadowed status is a lost error
   -Wconversion            # sizes from hostile input must not be cut silently
   -Wsign-conversion
-  -Wno-maybe-uninitialized  # g++ 12 sees it in std::variant's moves; the sanitizers look for real ones
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>  # g++ 12 sees it in std::variant's moves; the sanitizers look for real ones
   -fvisibility=hidden     # the library lives in somebody else's process
   $<$<COMPILE_LANGUAGE:CXX>:-Wold-style-cast -Wnon-virtual-dtor -fvisibility-inlines-hidden>
   $<$<BOOL:${SQLITE_S3_WERROR}>:-Werror>)
