@@ -7,8 +7,13 @@
 #include <algorithm>
 #include <set>
 
+#include "common/base/toml_text.h"
+#include "common/os/file.h"
+
 namespace sqlite_s3::server {
 namespace {
+
+constexpr uint64_t kMaxFileBytes = 16 << 20;
 
 Status At(const toml::node& node, const std::string& path, const std::string& what) {
   return InvalidArgumentError(fmt::format("{}:{}: {}", path, node.source().begin.line, what));
@@ -163,8 +168,13 @@ Status ReadConfigFile(const std::string& path, Config& config) {
   if (::stat(path.c_str(), &info) != 0) {
     return NotFoundError(fmt::format("cannot read the configuration {}", path));
   }
+  ASSIGN_OR_RETURN(const Bytes bytes, ReadFile(path, kMaxFileBytes));
+  if (const auto line = LineOfMisplacedCharacter(AsText(bytes))) {
+    return InvalidArgumentError(fmt::format(
+        "{}:{}: a character beyond ASCII outside a string, hint: put it in quotes", path, *line));
+  }
   try {
-    const toml::table table = toml::parse_file(path);
+    const toml::table table = toml::parse(AsText(bytes), path);
     if (table.contains("users") && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
       return PermissionDeniedError(
           fmt::format("{} holds secret keys and others may read it, hint: chmod 600", path));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <span>
 
+#include "common/base/toml_text.h"
 #include "common/config/environment.h"
 #include "common/config/key_values.h"
 #include "common/config/option_table.h"
@@ -294,6 +295,10 @@ Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name)
 }  // namespace
 
 Result<AgentConfig> ParseAgentConfig(std::string_view text, const std::string& name) {
+  if (const auto line = LineOfMisplacedCharacter(text)) {
+    return InvalidArgumentError(fmt::format(
+        "{}:{}: a character beyond ASCII outside a string, hint: put it in quotes", name, *line));
+  }
   try {
     return ReadTables(toml::parse(text), name);
   } catch (const toml::parse_error& error) {
