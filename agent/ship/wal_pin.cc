@@ -1,6 +1,9 @@
 // The pin and the checkpoints of WalCapture.
 
+#include <sched.h>
+
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 #include "agent/ship/bounded_write_lock.h"
@@ -11,6 +14,22 @@ namespace {
 
 constexpr uint32_t kEverything = std::numeric_limits<uint32_t>::max();
 constexpr uint32_t kStepFrames = 64;  // a fraction of a millisecond
+
+int64_t MonotonicMillis() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// A writer that never rests leaves the lock for microseconds only: SQLite's own handler, which
+// sleeps for longer and longer, would not meet one of them in its time.
+int AskAgainAtOnce(void* deadline, int) {
+  if (MonotonicMillis() >= *static_cast<const int64_t*>(deadline)) {
+    return 0;
+  }
+  sched_yield();
+  return 1;
+}
 
 }  // namespace
 
@@ -97,13 +116,16 @@ Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, 
                                                              std::chrono::microseconds bound,
                                                              int64_t* held_us) {
   if (!lock_connection_) {
-    ASSIGN_OR_RETURN(lock_connection_,
-                     Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE, config_.vfs,
-                                      busy_timeout_ms));
+    ASSIGN_OR_RETURN(lock_connection_, Connection::Open(config_.database_path,
+                                                        SQLITE_OPEN_READWRITE, config_.vfs, 0));
     RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
   }
+  const int64_t deadline = MonotonicMillis() + busy_timeout_ms;
+  sqlite3_busy_handler(lock_connection_.get(), &AskAgainAtOnce, const_cast<int64_t*>(&deadline));
   BoundedWriteLock lock(lock_connection_, clock, bound);
-  RETURN_IF_ERROR(lock.Take());
+  const Status taken = lock.Take();
+  sqlite3_busy_handler(lock_connection_.get(), nullptr, nullptr);  // `deadline` goes
+  RETURN_IF_ERROR(taken);
   Result<CaptureOutcome> captured = CaptureOutcome::kMore;
   while (captured.ok() && *captured == CaptureOutcome::kMore && lock.StillHeld()) {
     captured = Capture(sink, kStepFrames);

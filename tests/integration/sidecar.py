@@ -133,12 +133,13 @@ class Agent:
         self.log.close()
 
 
-def restore(program, replica, target, *arguments):
+def restore(program, replica, target, *arguments, env=None):
     for suffix in ("", "-wal", "-shm", "-journal"):
         if os.path.exists(target + suffix):
             os.remove(target + suffix)
     done = subprocess.run([program, replica, "-o", target, *arguments], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, text=True, check=False)
+                          stderr=subprocess.PIPE, text=True, check=False,
+                          env={**os.environ, **(env or {})})
     if done.returncode != 0:
         raise AssertionError(f"restore of {replica}: {done.returncode} {done.stderr}")
 
