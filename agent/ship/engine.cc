@@ -98,10 +98,18 @@ void EngineImpl::StartThreads() {
   flushing_ = false;
   worker_done_ = false;
   threads_running_ = true;
+  phase_ = Phase::kLock;
+  not_before_us_ = 0;
+  if (config_.pool) {
+    auto task = config_.pool->Add(Lane::kStart, [this](Lane lane) { return PooledStep(lane); });
+    std::lock_guard lock(task_mutex_);
+    worker_task_ = std::move(task);
+    return;
+  }
   BlockSignals block;
   worker_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "s3-worker");  // for whoever looks at the host with top -H
-    WorkerThread();
+    WorkerMain();
   });
 }
 
@@ -111,7 +119,7 @@ void EngineImpl::StopThreads(bool flush, std::chrono::milliseconds timeout) {
   }
   if (flush) {
     flushing_ = true;
-    shared_->Ring();
+    RingWorker();
     std::unique_lock lock(state_mutex_);
     upload_cv_.notify_all();
     upload_cv_.wait_for(lock, timeout, [&] { return worker_done_; });
@@ -121,9 +129,22 @@ void EngineImpl::StopThreads(bool flush, std::chrono::milliseconds timeout) {
     stop_now_ = true;
     upload_cv_.notify_all();
   }
-  shared_->Ring();
+  RingWorker();
   if (worker_.joinable()) {
     worker_.join();
+  }
+  std::shared_ptr<WorkPool::Task> task;
+  {
+    std::lock_guard lock(task_mutex_);
+    task.swap(worker_task_);
+  }
+  if (task) {
+    task->Wake();
+    {
+      std::unique_lock lock(state_mutex_);
+      upload_cv_.wait(lock, [&] { return worker_done_; });
+    }
+    task->Cancel();
   }
   if (session_open_) {  // opened by Init, and the worker did not come to it
     session_open_ = scanned_ = false;
@@ -171,7 +192,7 @@ void EngineImpl::Notify(bool files_changed) {
   if (files_changed) {
     files_changed_ = true;
   }
-  shared_->RingIfIdle();
+  RingWorkerIfIdle();
 }
 
 void EngineImpl::AttachConnection() { ++connections_; }
@@ -218,7 +239,11 @@ Status EngineImpl::AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64
                                std::chrono::milliseconds timeout) {
   const uint64_t mine = ++ticket;
   const int64_t deadline = Monotonic() + timeout.count() * 1000;
-  shared_->Ring();
+  if (state() == EngineState::kStandby) {
+    shared_->Ring();  // another process
+  } else {
+    RingWorker();
+  }
   for (;;) {
     uint32_t seen = (*shared_)->news;
     if (done >= mine) {
@@ -300,7 +325,7 @@ Result<Txid> EngineImpl::MakeImage(std::chrono::milliseconds timeout) {
   Txid wanted;
   RETURN_IF_ERROR(Sync(timeout, &wanted));
   image_requested_ = true;
-  shared_->Ring();
+  RingWorker();
   const int64_t deadline = Monotonic() + timeout.count() * 1000;
   for (;;) {
     uint32_t seen = (*shared_)->news;

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/ship/work_pool.h"
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
@@ -39,6 +40,8 @@ struct EngineConfig {
   // Never make a -wal or -shm, unless this process runs as the user that owns the database: files
   // of another user would lock the application out. kFailedPrecondition while they are missing.
   bool join_only = false;
+  // The threads that this engine shares with others; null: it has its own. Without fork(2).
+  std::shared_ptr<WorkPool> pool;
   std::shared_ptr<ObjectStore> store;
   const Clock* clock = &Clock::Real();
   LogCallback log;

@@ -38,7 +38,7 @@ void EngineImpl::OnCommit(uint32_t frames) {
   if (config_.options.durability == CommitDurability::kCommit) {
     WaitForCommit();
   } else {
-    shared_->RingIfIdle();
+    RingWorkerIfIdle();
   }
 }
 

@@ -5,7 +5,6 @@
 
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
-#include "common/format/image_part.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -13,6 +12,7 @@ namespace {
 constexpr size_t kPartBytes = 16 << 20;
 constexpr int kImageLevel = 1;
 constexpr auto kRetry = std::chrono::milliseconds(1000);
+constexpr auto kSegmentPoll = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -69,11 +69,9 @@ void EngineImpl::StartImageLocked() {
     }
     image_wait_txid_ = image_->txid.value;
   }
+  image_run_.reset();
   const Status started = Guarded([this] {
-    image_thread_ = std::thread([this] {
-      pthread_setname_np(pthread_self(), "s3-image");
-      ImageMain();
-    });
+    StartImageDriver();
     return Status::Ok();
   });
   if (!started.ok()) {
@@ -82,19 +80,77 @@ void EngineImpl::StartImageLocked() {
   }
 }
 
+void EngineImpl::StartImageDriver() {
+  if (config_.pool) {
+    auto task = config_.pool->Add(Lane::kImage, [this](Lane lane) {
+      const auto wait = ImageStep();
+      return wait ? WorkPool::Next::After(*wait, lane) : WorkPool::Next::End();
+    });
+    std::lock_guard lock(task_mutex_);
+    image_task_ = std::move(task);
+    return;
+  }
+  image_thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "s3-image");
+    while (const auto wait = ImageStep()) {
+      std::unique_lock lock(state_mutex_);
+      upload_cv_.wait_for(lock, *wait, [&] {
+        return uploader_stop_ || Interrupted() || image_woken_.exchange(false);
+      });
+    }
+  });
+}
+
+// The log got longer: it may be the segment that the image waits for.
+void EngineImpl::WakeImage() {
+  std::shared_ptr<WorkPool::Task> task;
+  {
+    std::lock_guard lock(task_mutex_);
+    task = image_task_;
+  }
+  if (task) {
+    task->Wake();
+  } else {
+    std::lock_guard lock(state_mutex_);
+    image_woken_ = true;
+    upload_cv_.notify_all();
+  }
+}
+
 void EngineImpl::JoinImage() {
   if (image_thread_.joinable()) {
     image_thread_.join();
   }
+  std::shared_ptr<WorkPool::Task> task;
+  {
+    std::lock_guard lock(task_mutex_);
+    task.swap(image_task_);
+  }
+  if (!task) {
+    return;
+  }
+  task->Wake();  // it sees that it is to stop
+  std::unique_lock lock(image_mutex_);
+  image_ended_.wait(lock, [&] { return image_thread_done_; });
+  lock.unlock();
+  task->Cancel();
 }
 
-void EngineImpl::ImageMain() {
-  const Status status = Guarded([this] { return CopyImage(); });
+// Makes some of the image. How long to wait before the next step; nullopt: it has ended.
+std::optional<std::chrono::microseconds> EngineImpl::ImageStep() {
+  std::chrono::microseconds wait{0};
+  bool done = false;
+  const Status status = Guarded([&] { return CopyImage(&wait, &done); });
+  if (status.ok() && !done) {
+    return wait;
+  }
   {
     std::lock_guard lock(capture_mutex_);
     image_.reset();
   }
+  image_run_.reset();
   EndImage(status);
+  return std::nullopt;
 }
 
 void EngineImpl::EndImage(const Status& status) {
@@ -112,7 +168,8 @@ void EngineImpl::EndImage(const Status& status) {
   if (!status.ok() && status.code() != StatusCode::kCancelled) {
     image_retry_us_ = Monotonic() + int64_t{10} * 1'000'000;
   }
-  shared_->Ring();
+  RingWorker();
+  image_ended_.notify_all();  // last: whoever waits may end us
 }
 
 // One turn under the lock: the next pages as of the image's TXID.
@@ -177,8 +234,9 @@ Status EngineImpl::SetAsideSome(uint32_t most) {
   return Status::Ok();
 }
 
-Status EngineImpl::CopyImage() {
-  ImageManifest manifest;
+Status EngineImpl::BeginImage() {
+  image_run_ = std::make_unique<ImageRun>(replica_->document().checksum_key);
+  ImageManifest& manifest = image_run_->manifest;
   {
     std::lock_guard lock(capture_mutex_);
     manifest.txid = image_->txid;
@@ -192,40 +250,86 @@ Status EngineImpl::CopyImage() {
   uint8_t random[8];
   RETURN_IF_ERROR(FillRandom(random));
   manifest.nonce = LoadLe64(random);
+  image_run_->builder = std::make_unique<ImagePartBuilder>(manifest.page_size, kImageLevel);
+  image_run_->hashes.resize(size_t{manifest.page_count} * 8);  // the lock-byte page's stays zero
+  image_run_->copied = manifest.page_count == 0;
+  return Status::Ok();
+}
 
-  const PageHasher hasher(replica_->document().checksum_key);
-  ImagePartBuilder builder(manifest.page_size, kImageLevel);
-  Bytes hashes(size_t{manifest.page_count} * 8);  // the lock-byte page's stays zero
+// One step: puts what waits to be put, or makes the next object. Never longer than one part takes.
+Status EngineImpl::CopyImage(std::chrono::microseconds* wait, bool* done) {
+  if (uploader_stop_ || Interrupted()) {
+    return CancelledError("stopping");
+  }
+  if (!image_run_) {
+    RETURN_IF_ERROR(BeginImage());
+  }
+  ImageRun& run = *image_run_;
+  if (!run.key.empty()) {
+    ASSIGN_OR_RETURN(const bool put, PutImageObject(run.key, run.bytes));
+    if (!put) {
+      *wait = kRetry;
+      return Status::Ok();
+    }
+    run.key.clear();
+    run.bytes = {};
+    if (run.has_manifest) {
+      *done = true;
+      return EndOfImage(run.manifest);
+    }
+  }
+  if (!run.copied) {
+    return CopyPart(run);
+  }
+  if (!run.has_hashes) {
+    run.builder.reset();
+    run.manifest.hashes_size_bytes = run.hashes.size();
+    run.manifest.hashes_digest = ComputeDigest(run.hashes);
+    run.key = keys::ImageHashes(timeline_, run.manifest.txid, run.manifest.nonce);
+    run.bytes = std::move(run.hashes);
+    run.has_hashes = true;
+    return Status::Ok();
+  }
+  // An image of a TXID that the log does not have must not exist: wait for its segment.
+  if (acked_txid_ < run.manifest.txid.value) {
+    *wait = kSegmentPoll;
+    return Status::Ok();
+  }
+  return MakeManifest(run);
+}
+
+// Copies pages until a part is full, or there are no more.
+Status EngineImpl::CopyPart(ImageRun& run) {
+  ImageManifest& manifest = run.manifest;
   std::vector<PageNumber> pages;
   Bytes content;
-  bool done = manifest.page_count == 0;
-  while (!done) {
+  while (!run.copied) {
     if (uploader_stop_ || Interrupted()) {
       return CancelledError("stopping");
     }
-    RETURN_IF_ERROR(FillImageFrame(&pages, &content, &done));
+    RETURN_IF_ERROR(FillImageFrame(&pages, &content, &run.copied));
     for (size_t i = 0; i < pages.size(); ++i) {
-      uint64_t hash = hasher.Hash(
+      uint64_t hash = run.hasher.Hash(
           pages[i], ByteSpan(content).subspan(i * manifest.page_size, manifest.page_size));
       manifest.db_checksum ^= hash;
-      StoreLe64(&hashes[size_t{pages[i] - 1} * 8], hash);
+      StoreLe64(&run.hashes[size_t{pages[i] - 1} * 8], hash);
     }
     if (!pages.empty()) {
-      RETURN_IF_ERROR(builder.AddFrame(pages, content));
+      RETURN_IF_ERROR(run.builder->AddFrame(pages, content));
     }
-    if (builder.page_count() > 0 && (done || builder.size_bytes() >= kPartBytes)) {
+    if (run.builder->page_count() > 0 && (run.copied || run.builder->size_bytes() >= kPartBytes)) {
       ImagePartInfo part;
       part.number = static_cast<uint32_t>(manifest.parts.size());
-      part.page_count = builder.page_count();
-      Bytes bytes = builder.Finish();
-      part.size_bytes = bytes.size();
-      part.digest = ComputeDigest(bytes);
-      RETURN_IF_ERROR(PutImageObject(
-          keys::ImagePart(timeline_, manifest.txid, manifest.nonce, part.number), bytes));
+      part.page_count = run.builder->page_count();
+      run.bytes = run.builder->Finish();
+      part.size_bytes = run.bytes.size();
+      part.digest = ComputeDigest(run.bytes);
+      run.key = keys::ImagePart(timeline_, manifest.txid, manifest.nonce, part.number);
       manifest.parts.push_back(part);
+      return Status::Ok();
     }
   }
-  return FinishImage(std::move(manifest), hashes);
+  return Status::Ok();
 }
 
 // After "it exists". The names of parts are random, so it is what an earlier try of ours put there;
@@ -238,58 +342,45 @@ Status EngineImpl::FindImageObject(const std::string& key) {
              : found;
 }
 
-// Keeps trying while the store is away: what was set aside is bounded by the database's size, and
-// giving up would cost the restore points since the image's TXID.
-Status EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
-  for (;;) {
-    Status put = upload_store_->PutIfAbsent(key, bytes).status();
-    if (put.code() == StatusCode::kAlreadyExists) {
-      put = FindImageObject(key);
-    }
-    if (put.ok()) {
-      bytes_shipped_ += bytes.size();
-      return Status::Ok();
-    }
-    if (put.code() == StatusCode::kInvalidArgument || put.code() == StatusCode::kCorruption) {
-      return put;
-    }
-    std::unique_lock lock(state_mutex_);
-    if (upload_cv_.wait_for(lock, kRetry, [&] { return uploader_stop_ || Interrupted(); })) {
-      return CancelledError("stopping");
-    }
+// False: not now. It is tried again for as long as the store is away: what was set aside is bounded
+// by the database's size, and giving up would cost the restore points since the image's TXID.
+Result<bool> EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
+  Status put = upload_store_->PutIfAbsent(key, bytes).status();
+  if (put.code() == StatusCode::kAlreadyExists) {
+    put = FindImageObject(key);
   }
+  if (put.ok()) {
+    bytes_shipped_ += bytes.size();
+    return true;
+  }
+  if (put.code() == StatusCode::kInvalidArgument || put.code() == StatusCode::kCorruption) {
+    return put;
+  }
+  return false;
 }
 
-Status EngineImpl::FinishImage(ImageManifest manifest, const Bytes& hashes) {
-  manifest.hashes_size_bytes = hashes.size();
-  manifest.hashes_digest = ComputeDigest(hashes);
-  RETURN_IF_ERROR(
-      PutImageObject(keys::ImageHashes(timeline_, manifest.txid, manifest.nonce), hashes));
-  // An image of a TXID that the log does not have must not exist: wait for its segment.
-  for (;;) {
-    uint32_t seen = (*shared_)->news;
-    if (acked_txid_ >= manifest.txid.value) {
-      break;
-    }
-    if (uploader_stop_ || Interrupted()) {
-      return CancelledError("stopping");
-    }
-    shared_->WaitForNews(seen, std::chrono::milliseconds(100));
-  }
+Status EngineImpl::MakeManifest(ImageRun& run) {
   std::optional<ImageExpectation> expected;
   {
     std::lock_guard lock(image_mutex_);
     expected = image_expected_;
   }
-  if (!expected || expected->checksum != manifest.db_checksum) {
+  if (!expected || expected->checksum != run.manifest.db_checksum) {
     return CorruptionError(fmt::format(
         "the copy of TXID {} has checksum {:016x}, its commit says {:016x}; it is not used",
-        FormatTxid(manifest.txid), manifest.db_checksum, expected ? expected->checksum : 0));
+        FormatTxid(run.manifest.txid), run.manifest.db_checksum,
+        expected ? expected->checksum : 0));
   }
-  manifest.commit_time_us = expected->time_us;
-  const std::string json = FormatImageManifest(manifest);
+  run.manifest.commit_time_us = expected->time_us;
+  const std::string json = FormatImageManifest(run.manifest);
   // Last: the image exists when its manifest does.
-  RETURN_IF_ERROR(PutImageObject(keys::ImageManifest(timeline_, manifest.txid), AsBytes(json)));
+  run.key = keys::ImageManifest(timeline_, run.manifest.txid);
+  run.bytes.assign(json.begin(), json.end());
+  run.has_manifest = true;
+  return Status::Ok();
+}
+
+Status EngineImpl::EndOfImage(const ImageManifest& manifest) {
   {
     std::lock_guard lock(image_mutex_);
     ++images_;

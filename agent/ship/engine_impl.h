@@ -6,6 +6,9 @@
 //   uploader   Spool -> store, one at a time -> acknowledge
 //   image      pages under capture_mutex_ in short turns -> parts -> manifest
 //
+// Each of them is cut into steps (WorkerStep, UploadStep, ImageStep), run one after the other by a
+// thread of its own, or by a WorkPool's.
+//
 // Lock order: capture_mutex_ before state_mutex_; neither is held while the store is asked.
 
 #include <condition_variable>
@@ -27,6 +30,7 @@
 #include "agent/ship/state_dir.h"
 #include "agent/ship/statement_inbox.h"
 #include "agent/ship/wal_capture.h"
+#include "common/format/image_part.h"
 #include "common/format/keys.h"
 #include "common/replica/replica.h"
 #include "common/store/retrying_store.h"
@@ -73,7 +77,10 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status ReconcileSpool(Head* head);
   void NoteImage(const std::optional<ImageManifest>& image);
   Status Scan();  // compares the database with the replica and decides
-  Status ScanPages();
+  Status ScanSlice(int64_t most_us, bool* done);  // some of it
+  Status BeginScan();
+  Status ScanPages(int64_t most_us, bool* done);
+  Status DecideAfterScan();
   Status ScanSomePages(uint32_t most);
   Status CatchUpScan();
   Status ActOnStart(StartAction action);
@@ -89,12 +96,45 @@ class EngineImpl final : public Engine, private CaptureSink {
   void CloseSession();
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
 
-  // engine_loop.cc
-  void WorkerThread();
-  void WorkerMain();
-  SessionEnd RunSession();
-  SessionEnd ShipLoop();
+  using Lane = WorkPool::Lane;
+  // Where the worker is in its life; each step is of one phase.
+  enum class Phase { kLock, kOpen, kScan, kShip, kClose, kEnded };
+  // What a step leaves to its driver.
+  struct Pause {
+    enum class Kind {
+      kNone,      // the next step at once
+      kDoorbell,  // when rung, or after `wait`
+      kTime,      // after `wait`, or when stopped
+      kEnd,       // no further step
+    };
+    Kind kind = Kind::kNone;
+    std::chrono::microseconds wait{0};
+    Lane lane = Lane::kShip;  // of the next step
+    bool nap = false;
+    uint32_t seen = 0;  // the doorbell, before the step looked for work
+  };
+
+  // engine_worker.cc
+  Pause Await(std::chrono::milliseconds wait, bool until_flush);
+  int64_t MicrosToAwait() const;
+  Pause WorkerStep(Lane lane);
+  Pause Step(Lane lane);
   SessionEnd EndFor(const Status& status);
+  Status OpenForShipping();
+  Pause EndSession(SessionEnd end);
+  Pause AfterSession();
+  void WorkerMain();
+  WorkPool::Next PooledStep(Lane lane);
+  void WorkerEnded();
+  void RingWorker();
+  void RingWorkerIfIdle();
+  void WakeWorker();
+
+  // engine_loop.cc
+  std::optional<SessionEnd> ShipRound(Lane lane, Pause* pause);
+  SessionEnd EndFenced();
+  SessionEnd EndInterrupted();
+  bool InLane(Lane wanted);
   Status CaptureSome(bool* caught_up);
   Status EncodeQueue(size_t max_commits);
   Status EncodeBig();
@@ -108,15 +148,16 @@ class EngineImpl final : public Engine, private CaptureSink {
   };
   void ServeTickets(const Tickets& tickets);
   bool Flushed();
-  void Sleep(uint32_t seen);
-  void WaitOrStop(std::chrono::milliseconds d);
+  Pause PauseAfterRound(uint32_t seen);
   CutInputs CutState();
   Status CheckFiles(bool now);
 
   // engine_upload.cc
   void StartUploader();
   void StopUploader();
-  void UploaderMain();
+  void WakeUploader();
+  std::optional<std::chrono::microseconds> GuardedUploadStep();
+  std::optional<std::chrono::microseconds> UploadStep();
   void ShowUploads(const Status& status);
   Status UploadFront(const SpoolItem& item);
   Status CheckConflict(const SpoolItem& item, const Bytes& ours);
@@ -127,15 +168,32 @@ class EngineImpl final : public Engine, private CaptureSink {
   void NoteEncoded(int64_t time_us);
   void MaybeStartImage();
   void StartImageLocked();
-  void ImageMain();
+  void StartImageDriver();
+  void WakeImage();
+  std::optional<std::chrono::microseconds> ImageStep();
   void EndImage(const Status& status);
   Status SetAsideCutOff();
   Status SetAsideSome(uint32_t most);
-  Status CopyImage();
+  // An image between two of its steps.
+  struct ImageRun {
+    explicit ImageRun(const ChecksumKey& checksum_key) : hasher(checksum_key) {}
+    const PageHasher hasher;
+    ImageManifest manifest;
+    std::unique_ptr<ImagePartBuilder> builder;
+    Bytes hashes;
+    std::string key;  // of the object that is to be put; empty: none
+    Bytes bytes;
+    bool copied = false;  // every page
+    bool has_hashes = false, has_manifest = false;
+  };
+  Status BeginImage();
+  Status CopyImage(std::chrono::microseconds* wait, bool* done);
+  Status CopyPart(ImageRun& run);
   Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);
-  Status PutImageObject(const std::string& key, ByteSpan bytes);
+  Result<bool> PutImageObject(const std::string& key, ByteSpan bytes);
   Status FindImageObject(const std::string& key);
-  Status FinishImage(ImageManifest manifest, const Bytes& hashes);
+  Status MakeManifest(ImageRun& run);
+  Status EndOfImage(const ImageManifest& manifest);
   void JoinImage();
 
   // CaptureSink, with capture_mutex_ held
@@ -182,7 +240,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::unique_ptr<SharedBlock> shared_;
   const std::unique_ptr<StatementInbox> inbox_;  // null: statements=off
 
-  std::thread worker_, uploader_, image_thread_;
+  std::thread worker_, uploader_, image_thread_;  // without a pool
+  std::mutex task_mutex_;                         // a leaf: held for a copy of a pointer
+  std::shared_ptr<WorkPool::Task> worker_task_, upload_task_, image_task_;  // with one
   std::atomic<bool> stop_now_{false};  // threads end as soon as they can
   std::atomic<bool> flushing_{false};  // ship everything, then end
   std::atomic<bool> threads_running_{false};
@@ -215,6 +275,12 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool gap_ = false;  // the pin is given up until the store is back
 
   // --- the worker's own ---
+  Phase phase_ = Phase::kLock;
+  SessionEnd session_end_ = SessionEnd::kStop;
+  int64_t not_before_us_ = 0;  // monotonic, of the next step, in phases that wait for time
+  bool until_flush_ = false;   // or until a flush
+  Lane lane_ = Lane::kShip, wants_lane_ = Lane::kShip;
+  bool scan_begun_ = false;
   std::unique_ptr<Replica> replica_;
   std::vector<TimelineDocument> timelines_;
   bool replica_is_new_ = false;
@@ -250,7 +316,12 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool asked_older_ = false, asked_fallback_ = false;
   bool conflict_resolved_ = false;  // on_conflict was acted upon in this process's life
 
+  // --- the uploader's own ---
+  std::chrono::milliseconds upload_backoff_{0};
+  int64_t upload_not_before_us_ = 0;
+
   // --- between worker and uploader ---
+  std::atomic<bool> uploading_{false};
   std::unique_ptr<Spool> spool_;
   std::mutex state_mutex_;
   std::condition_variable upload_cv_;
@@ -274,6 +345,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t image_made_us_ = 0;
   std::atomic<bool> has_image_{false};
   bool image_thread_done_ = true;
+  std::condition_variable image_ended_;
+  std::atomic<bool> image_woken_{false};
+  std::unique_ptr<ImageRun> image_run_;  // the image's own
   struct ImageExpectation {
     int64_t time_us;
     uint64_t checksum;

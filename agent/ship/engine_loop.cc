@@ -1,15 +1,11 @@
-// The worker: one thread that captures, encodes, cuts segments, makes room and keeps the pin
-// moving.
+// A round of shipping: capture, encode, cut segments, make room and keep the pin moving.
 
 #include <fmt/format.h>
-#include <pthread.h>
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 #include "agent/ship/engine_impl.h"
-#include "agent/ship/guarded.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -21,240 +17,124 @@ constexpr size_t kEncodeSlice = 32;
 constexpr int64_t kFramesPerNap = 200;
 constexpr int64_t kMinNapMicros = 200;
 constexpr int64_t kMaxNapMicros = 10'000;
-constexpr auto kEndedSleep = std::chrono::milliseconds(500);
 constexpr int64_t kLookMicros = 1'000;
-constexpr int64_t kNapsForMicros = 30'000;            // after the last commit seen
-constexpr int64_t kRestartsEveryMicros = 10'000'000;  // at once; sooner than that: later
+constexpr int64_t kNapsForMicros = 30'000;  // after the last commit seen
 constexpr int64_t kFileCheckMicros = 2'000'000;
-constexpr auto kStandbyPoll = std::chrono::milliseconds(250);
-constexpr auto kRetryLater = std::chrono::milliseconds(2000);
 constexpr int kWriteLockTimeoutMs = 50;
 
 }  // namespace
 
-// Memory or threads that have run out end a session, not the application.
-void EngineImpl::WorkerThread() {
-  for (;;) {
-    const Status ended = Guarded([this] {
-      WorkerMain();
-      return Status::Ok();
-    });
-    if (ended.ok()) {
-      break;
-    }
-    session_open_ = scanned_ = false;
-    CloseSession();
-    (void)Guarded([&] {  // to say so may need memory, too
-      SetState(EngineState::kStoreAway, ended);
-      return Status::Ok();
-    });
-    std::unique_lock lock(state_mutex_);
-    upload_cv_.wait_for(lock, kRetryLater, [&] { return Interrupted(); });
+// One round of what there is to do; how the session ended, if it did. A step that would take long
+// is left for the next round, in the lane for it.
+std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pause) {
+  if (Interrupted()) {
+    return EndInterrupted();
   }
-  std::lock_guard lock(state_mutex_);
-  worker_done_ = true;
-  upload_cv_.notify_all();
+  lane_ = wants_lane_ = lane;
+  const uint32_t seen = (*shared_)->doorbell;
+  // Read before capturing: what was committed before a ticket was taken is then surely captured.
+  const Tickets tickets{(*shared_)->sync_ticket, (*shared_)->capture_ticket,
+                        (*shared_)->room_ticket};
+  const bool flushing = flushing_;
+  if (fenced_) {
+    return EndFenced();
+  }
+  bool caught_up = false;
+  Status status = gap_ ? Status::Ok() : CaptureSome(&caught_up);
+  if (status.ok()) {
+    status = EncodeQueue(kEncodeSlice);
+  }
+  // Behind: look again at once, unless only the uploader can make room.
+  bool more = queue_left_ || (!caught_up && !gap_ && !spool_full_ && last_capture_ok_);
+  bool full = false;
+  if (status.ok() && caught_up &&
+      ((*shared_)->captured_ticket < tickets.capture || (*shared_)->synced_ticket < tickets.sync)) {
+    // "All is captured" is worth nothing of a file that was replaced.
+    status = CheckFiles(true);
+  }
+  if (status.ok() && caught_up) {
+    ServeTickets(tickets);
+  }
+  if (status.ok()) {
+    status = CutIfDue(&full);
+  }
+  if (status.ok()) {
+    status = SetAsideCutOff();
+  }
+  if (status.ok()) {
+    status = MakeRoomIfDue();
+  }
+  if (status.ok() && caught_up) {
+    status = FreshenPin();
+  }
+  more = more || wants_lane_ != lane_;
+  if (status.ok() && !more) {
+    if ((*shared_)->roomed_ticket < tickets.room) {
+      (*shared_)->roomed_ticket = tickets.room;
+      shared_->Publish();
+    }
+    status = hashes_->Acknowledge({acked_txid_});
+  }
+  if (status.ok()) {
+    status = CheckFiles(false);
+  }
+  if (!status.ok()) {
+    // Whatever was encoded is sound: let it go out before starting again.
+    if (encoder_ && !encoder_->empty() && !gap_) {
+      (void)CutNow();  // the session ends anyway
+    }
+    return EndFor(status);
+  }
+  if (full && config_.options.when_full == WhenFull::kResync && !gap_) {
+    Status gap = EnterGap();
+    if (!gap.ok()) {
+      return EndFor(gap);
+    }
+  }
+  if (gap_ && spool_->bytes() < config_.options.spool_bytes / 2 && spool_->size() == 0) {
+    return SessionEnd::kRestart;  // the store is back: compare and ship what differs
+  }
+  if (flushing && !more && Flushed()) {
+    return SessionEnd::kStop;
+  }
+  MaybeStartImage();
+  *pause = more ? Pause{} : PauseAfterRound(seen);
+  pause->lane = wants_lane_ == lane_ ? Lane::kShip : wants_lane_;
+  return std::nullopt;
 }
 
-void EngineImpl::WorkerMain() {
-  while (!Interrupted()) {
-    ++looks_;
-    auto locked = state_dir_.TryLock();
-    if (!locked.ok() || !*locked) {
-      if (flushing_) {
-        return;  // the one that ships has the commits
-      }
-      SetState(EngineState::kStandby, locked.status());
-      WaitOrStop(kStandbyPoll);
-      continue;
-    }
-    SessionEnd end = RunSession();
-    CloseSession();
-    switch (end) {
-      case SessionEnd::kStop:
-        return;
-      case SessionEnd::kRestart:
-        break;
-      case SessionEnd::kRetryLater: {
-        // Also while flushing: as long as the one who stops us is willing to wait.
-        std::unique_lock lock(state_mutex_);
-        upload_cv_.wait_for(lock, kRetryLater, [&] { return Interrupted(); });
-        break;
-      }
-      case SessionEnd::kFenced:
-      case SessionEnd::kFailed:
-        // The application goes on without us: its hook makes plain checkpoints (MakeRoomInHook).
-        while (!Interrupted() && !flushing_) {
-          WaitOrStop(kEndedSleep);
-        }
-        return;
-    }
+EngineImpl::SessionEnd EngineImpl::EndFenced() {
+  {
+    std::lock_guard lock(state_mutex_);
+    identity_.fenced = fenced_reason_;
   }
+  SetState(EngineState::kFenced, AbortedError(identity_.fenced));
+  // Also after a restart we stay fenced, until told.
+  Status saved = state_dir_.SaveIdentity(identity_);
+  if (!saved.ok()) {
+    Log(LogLevel::kError, "the fence could not be noted: " + saved.ToString());
+  }
+  return SessionEnd::kFenced;
 }
 
-EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
-  switch (status.code()) {
-    case StatusCode::kCancelled:
-      return SessionEnd::kStop;
-    case StatusCode::kAborted:
-      SetState(EngineState::kFenced, status);
-      return SessionEnd::kFenced;
-    case StatusCode::kUnavailable:
-    case StatusCode::kDeadlineExceeded:
-    case StatusCode::kIoError:
-    case StatusCode::kResourceExhausted:
-    case StatusCode::kPermissionDenied:
-      SetState(EngineState::kStoreAway, status);
-      return SessionEnd::kRetryLater;
-    case StatusCode::kFailedPrecondition:
-    case StatusCode::kInvalidArgument:
-    case StatusCode::kUnimplemented:
-      SetState(EngineState::kFailed, status);
-      return SessionEnd::kFailed;
-    default:
-      // The WAL and its index did not fit together, or a bug of ours: what was shipped stands, and
-      // a new start compares every page.
-      SetState(EngineState::kStarting, status);
-      Log(LogLevel::kError, "starting again: " + status.ToString());
-      return std::exchange(last_restart_us_, Monotonic()) > Monotonic() - kRestartsEveryMicros
-                 ? SessionEnd::kRetryLater
-                 : SessionEnd::kRestart;
-  }
-}
-
-EngineImpl::SessionEnd EngineImpl::RunSession() {
-  if (!session_open_) {
-    SetState(EngineState::kStarting);
-    Status opened = OpenSession();
-    if (!opened.ok()) {
-      return EndFor(opened);
-    }
-  }
-  session_open_ = false;
-  asked_older_ = asked_fallback_ = false;
-  StartUploader();
-  if (!scanned_) {
-    Status scanned = Scan();
-    if (!scanned.ok()) {
-      return EndFor(scanned);
-    }
-  }
-  scanned_ = false;
-  started_ = true;
-  ShowUploads(Status::Ok());
-  return ShipLoop();
-}
-
-// Ends what a session runs. Frozen bytes stay in the spool.
-void EngineImpl::CloseSession() {
-  started_ = false;
-  StopUploader();
-  JoinImage();
-  std::lock_guard lock(capture_mutex_);
-  image_.reset();
-  scan_.reset();
-  queue_.clear();
-  encoder_.reset();
-  const bool keep_for_checkpoints =
-      state() == EngineState::kFenced || state() == EngineState::kFailed;
-  if (capture_ && keep_for_checkpoints) {
-    capture_->ReleasePin();
-  } else {
-    capture_.reset();
-  }
-}
-
-EngineImpl::SessionEnd EngineImpl::ShipLoop() {
-  while (!Interrupted()) {
-    ++looks_;
-    const uint32_t seen = (*shared_)->doorbell;
-    // Read before capturing: what was committed before a ticket was taken is then surely captured.
-    const Tickets tickets{(*shared_)->sync_ticket, (*shared_)->capture_ticket,
-                          (*shared_)->room_ticket};
-    const bool flushing = flushing_;
-    if (fenced_) {
-      {
-        std::lock_guard lock(state_mutex_);
-        identity_.fenced = fenced_reason_;
-      }
-      SetState(EngineState::kFenced, AbortedError(identity_.fenced));
-      // Also after a restart we stay fenced, until told.
-      Status saved = state_dir_.SaveIdentity(identity_);
-      if (!saved.ok()) {
-        Log(LogLevel::kError, "the fence could not be noted: " + saved.ToString());
-      }
-      return SessionEnd::kFenced;
-    }
-    bool caught_up = false;
-    Status status = gap_ ? Status::Ok() : CaptureSome(&caught_up);
-    if (status.ok()) {
-      status = EncodeQueue(kEncodeSlice);
-    }
-    // Behind: look again at once, unless only the uploader can make room.
-    const bool more = queue_left_ || (!caught_up && !gap_ && !spool_full_ && last_capture_ok_);
-    bool full = false;
-    if (status.ok() && caught_up &&
-        ((*shared_)->captured_ticket < tickets.capture ||
-         (*shared_)->synced_ticket < tickets.sync)) {
-      // "All is captured" is worth nothing of a file that was replaced.
-      status = CheckFiles(true);
-    }
-    if (status.ok() && caught_up) {
-      ServeTickets(tickets);
-    }
-    if (status.ok()) {
-      status = CutIfDue(&full);
-    }
-    if (status.ok()) {
-      status = SetAsideCutOff();
-    }
-    if (status.ok()) {
-      status = MakeRoomIfDue();
-    }
-    if (status.ok() && caught_up) {
-      status = FreshenPin();
-    }
-    if (status.ok() && !more) {
-      if ((*shared_)->roomed_ticket < tickets.room) {
-        (*shared_)->roomed_ticket = tickets.room;
-        shared_->Publish();
-      }
-      status = hashes_->Acknowledge({acked_txid_});
-    }
-    if (status.ok()) {
-      status = CheckFiles(false);
-    }
-    if (!status.ok()) {
-      // Whatever was encoded is sound: let it go out before starting again.
-      if (encoder_ && !encoder_->empty() && !gap_) {
-        (void)CutNow();  // the session ends anyway
-      }
-      return EndFor(status);
-    }
-    if (full && config_.options.when_full == WhenFull::kResync && !gap_) {
-      Status gap = EnterGap();
-      if (!gap.ok()) {
-        return EndFor(gap);
-      }
-    }
-    if (gap_ && spool_->bytes() < config_.options.spool_bytes / 2 && spool_->size() == 0) {
-      return SessionEnd::kRestart;  // the store is back: compare and ship what differs
-    }
-    if (flushing && !more && Flushed()) {
-      return SessionEnd::kStop;
-    }
-    MaybeStartImage();
-    if (!more) {
-      Sleep(seen);
-    }
-  }
-  // Stopped in the middle: what is encoded goes to the spool and out at the next start. TXIDs of
-  // what is captured may have been told: its memory's worth may pass the spool's bound.
+// Stopped in the middle: what is encoded goes to the spool and out at the next start. TXIDs of what
+// is captured may have been told: its memory's worth may pass the spool's bound.
+EngineImpl::SessionEnd EngineImpl::EndInterrupted() {
   spool_full_ = false;
   if (!gap_ && EncodeQueue(SIZE_MAX).ok() && !encoder_->empty()) {
     (void)CutNow();
   }
   return SessionEnd::kStop;
+}
+
+// Whether this round may do what takes long; else the next one does, in the lane for it. A thread
+// of the engine's own is in nobody's way.
+bool EngineImpl::InLane(Lane wanted) {
+  if (!config_.pool || lane_ == wanted) {
+    return true;
+  }
+  wants_lane_ = wanted;
+  return false;
 }
 
 bool EngineImpl::Flushed() {
@@ -286,6 +166,9 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
   }
   big_waits_ = false;
+  if (*outcome == CaptureOutcome::kBigCommit && !InLane(Lane::kBig)) {
+    return Status::Ok();
+  }
   if (*outcome == CaptureOutcome::kBigCommit) {
     const uint64_t bytes = uint64_t{capture_->big().pages.size()} * capture_->page_size();
     if (spool_->bytes() > 0 && spool_->bytes() + bytes > config_.options.spool_bytes) {
@@ -423,8 +306,7 @@ Status EngineImpl::CutNow() {
     lag_.emplace_back(item.last.value, item.oldest_commit_us);
   }
   RETURN_IF_ERROR(spool_->Push(std::move(item), std::move(finished.bytes)));
-  std::lock_guard lock(state_mutex_);
-  upload_cv_.notify_all();  // Stop may wait on it too
+  WakeUploader();
   return Status::Ok();
 }
 
@@ -468,6 +350,9 @@ Status EngineImpl::MakeRoomIfDue() {
   if (capture_->index().BackfilledFrames() >= frames && capture_->captured_frames() == frames &&
       worker_room_done_at_ == frames) {
     return Status::Ok();  // all is in the file and the pin is on slot 0: it is the writer's turn
+  }
+  if (!InLane(Lane::kCheckpoint)) {
+    return Status::Ok();
   }
   auto outcome = capture_->MakeRoom(*this);
   if (outcome.ok() && !outcome->complete && frames >= 2 * threshold && threshold > 0 &&
@@ -536,33 +421,30 @@ Status EngineImpl::CheckFiles(bool now) {
   return capture_->CheckFilesInPlace();
 }
 
-void EngineImpl::Sleep(uint32_t seen) {
+EngineImpl::Pause EngineImpl::PauseAfterRound(uint32_t seen) {
+  Pause pause;
   if (Interrupted() || (*shared_)->doorbell != seen) {
-    return;
+    return pause;
   }
   std::chrono::microseconds wait = config_.idle_look;
   const int64_t now = Monotonic();
-  bool nap = freshens_soon_ || now - last_activity_us_ < kNapsForMicros;
-  if (nap) {
+  pause.nap = freshens_soon_ || now - last_activity_us_ < kNapsForMicros;
+  if (pause.nap) {
     wait = std::chrono::microseconds(nap_us_);
-  } else if (now - last_notify_us_ < 2 * wait.count()) {
+  } else if (now - last_notify_us_ < wait.count()) {
     // A write to the WAL is seen before its commit: with synchronous=FULL an fsync lies in between,
-    // of any length. Each look comes half as late again as the one before.
-    wait = std::min(wait,
-                    std::chrono::microseconds(std::max((now - last_notify_us_) / 2, kLookMicros)));
+    // of any length. Each look comes twice as late as the one before.
+    wait = std::min(wait, std::chrono::microseconds(std::max(now - last_notify_us_, kLookMicros)));
   }
   if (!encoder_->empty() && spool_->size() == 0) {
     wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));
   }
   if (wait.count() > 0) {
-    shared_->SleepUntilRung(seen, wait, nap);
+    pause.kind = Pause::Kind::kDoorbell;
+    pause.wait = wait;
+    pause.seen = seen;
   }
-}
-
-// Not on the doorbell: that is for the one that ships, and a standby would answer its rings.
-void EngineImpl::WaitOrStop(std::chrono::milliseconds d) {
-  std::unique_lock lock(state_mutex_);
-  upload_cv_.wait_for(lock, d, [&] { return Interrupted() || flushing_.load(); });
+  return pause;
 }
 
 }  // namespace sqlite_s3

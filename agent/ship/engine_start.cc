@@ -195,7 +195,7 @@ Result<std::vector<PageNumber>> EngineImpl::DifferingPages() {
 
 Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
   // One commit larger than the spool goes out piece by piece. Nobody drains the spool during Start.
-  if (uploader_.joinable()) {
+  if (uploading_) {
     std::unique_lock lock(state_mutex_);
     upload_cv_.wait(lock, [&] {
       return Interrupted() || fenced_ || spool_->bytes() == 0 ||
@@ -207,7 +207,9 @@ Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
   }
   SpoolItem item;
   item.key = keys::Part(timeline_, ref.nonce, ref.number);
-  return spool_->Push(std::move(item), std::move(bytes));
+  RETURN_IF_ERROR(spool_->Push(std::move(item), std::move(bytes)));
+  WakeUploader();
+  return Status::Ok();
 }
 
 Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supersedes) {
@@ -221,7 +223,7 @@ Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supers
   line.created_us = Now();
   // What was frozen for the old line after `parent` is not part of the new one; nor may an answer
   // that is still on its way be taken for one about the new line's objects.
-  const bool uploading = uploader_.joinable();
+  const bool uploading = uploading_;
   StopUploader();
   RETURN_IF_ERROR(spool_->Clear());
   // Our name is known here before the line exists there: after a crash in between it is still ours,

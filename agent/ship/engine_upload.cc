@@ -11,8 +11,8 @@
 namespace sqlite_s3 {
 namespace {
 
-constexpr auto kFirstBackoff = std::chrono::milliseconds(100);
-constexpr auto kMaxBackoff = std::chrono::milliseconds(5000);
+constexpr std::chrono::milliseconds kFirstBackoff{100};
+constexpr std::chrono::milliseconds kMaxBackoff{5000};
 // Segments live at least an hour by the store's clock, so a pause much shorter than that cannot
 // have seen our key expire and be free again.
 constexpr int64_t kPauseMicros = int64_t{15} * 60 * 1'000'000;
@@ -22,27 +22,74 @@ constexpr int64_t kPauseMicros = int64_t{15} * 60 * 1'000'000;
 void EngineImpl::StartUploader() {
   uploader_stop_ = false;
   uploads_fail_ = false;
+  uploading_ = true;
+  upload_backoff_ = std::chrono::milliseconds(0);
+  upload_not_before_us_ = 0;
+  if (config_.pool) {
+    auto task = config_.pool->Add(Lane::kUpload, [this](Lane lane) {
+      const auto wait = GuardedUploadStep();
+      return !wait                                       ? WorkPool::Next::End()
+             : *wait == std::chrono::microseconds::max() ? WorkPool::Next::WhenWoken(lane)
+                                                         : WorkPool::Next::After(*wait, lane);
+    });
+    std::lock_guard lock(task_mutex_);
+    upload_task_ = std::move(task);
+    return;
+  }
   uploader_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "s3-upload");
-    while (!Guarded([this] {
-              UploaderMain();
-              return Status::Ok();
-            }).ok()) {
-      std::unique_lock lock(state_mutex_);  // what was thrown over is tried again
-      upload_cv_.wait_for(lock, kMaxBackoff, [&] { return uploader_stop_.load(); });
+    while (const auto wait = GuardedUploadStep()) {
+      if (wait->count() == 0) {
+        continue;
+      }
+      std::unique_lock lock(state_mutex_);
+      if (*wait == std::chrono::microseconds::max()) {
+        // Push notifies under the same mutex after the item is in, so no wake-up is lost; the bound
+        // is for stopping only.
+        upload_cv_.wait_for(lock, 2 * config_.idle_look,
+                            [&] { return uploader_stop_.load() || spool_->size() != 0; });
+      } else {
+        upload_cv_.wait_for(lock, *wait, [&] { return uploader_stop_.load(); });
+      }
     }
   });
 }
 
 void EngineImpl::StopUploader() {
   uploader_stop_ = true;
+  uploading_ = false;
   {
     std::lock_guard lock(state_mutex_);
     upload_cv_.notify_all();
   }
-  shared_->Publish();
+  if (shared_) {
+    shared_->Publish();
+  }
   if (uploader_.joinable()) {
     uploader_.join();
+  }
+  std::shared_ptr<WorkPool::Task> task;
+  {
+    std::lock_guard lock(task_mutex_);
+    task.swap(upload_task_);
+  }
+  if (task) {
+    task->Cancel();
+  }
+}
+
+void EngineImpl::WakeUploader() {
+  {
+    std::lock_guard lock(state_mutex_);
+    upload_cv_.notify_all();  // Stop may wait on it too
+  }
+  std::shared_ptr<WorkPool::Task> task;
+  {
+    std::lock_guard lock(task_mutex_);
+    task = upload_task_;
+  }
+  if (task) {
+    task->Wake();
   }
 }
 
@@ -62,49 +109,60 @@ void EngineImpl::ShowUploads(const Status& status) {
   } while (fail != uploads_fail_);  // the uploader and the end of the scan may both be here
 }
 
-void EngineImpl::UploaderMain() {
-  auto backoff = kFirstBackoff;
-  while (!uploader_stop_) {
-    std::optional<SpoolItem> item = spool_->Front();
-    if (!item) {
-      std::unique_lock lock(state_mutex_);
-      // Push notifies under the same mutex after the item is in, so no wake-up is lost; the bound
-      // is for stopping only.
-      upload_cv_.wait_for(lock, 2 * config_.idle_look,
-                          [&] { return uploader_stop_.load() || spool_->size() != 0; });
-      continue;
-    }
-    Status status = Guarded([&] { return UploadFront(*item); });
-    if (status.ok()) {
-      backoff = kFirstBackoff;
-      if (uploads_fail_.exchange(false)) {
-        ShowUploads(Status::Ok());
-      }
-      continue;
-    }
-    if (status.code() == StatusCode::kAborted) {
-      {
-        std::lock_guard lock(state_mutex_);
-        fenced_reason_ = status.message();
-      }
-      fenced_ = true;
-      {
-        std::lock_guard lock(state_mutex_);
-        upload_cv_.notify_all();
-      }
-      if (started_) {
-        SetState(EngineState::kFenced, status);
-      }
-      shared_->Ring();
-      return;
-    }
-    // Whatever it is (away, full, read-only, credentials): the bytes wait here until it is mended.
-    uploads_fail_ = true;
-    ShowUploads(status.WithContext("upload of " + item->key));
-    std::unique_lock lock(state_mutex_);
-    upload_cv_.wait_for(lock, backoff, [&] { return uploader_stop_.load(); });
-    backoff = std::min(backoff * 2, kMaxBackoff);
+// Uploads one object, if there is one and it is time. When to go on: at once, after a while, or
+// (max) when there is something; nullopt: never.
+std::optional<std::chrono::microseconds> EngineImpl::GuardedUploadStep() {
+  std::optional<std::chrono::microseconds> wait;
+  const Status thrown = Guarded([&] {
+    wait = UploadStep();
+    return Status::Ok();
+  });
+  // What was thrown over is tried again.
+  return thrown.ok() ? wait : std::optional<std::chrono::microseconds>(kMaxBackoff);
+}
+
+std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
+  if (uploader_stop_) {
+    return std::nullopt;
   }
+  const int64_t early = upload_not_before_us_ - Monotonic();
+  if (early > 0) {
+    return std::chrono::microseconds(early);
+  }
+  std::optional<SpoolItem> item = spool_->Front();
+  if (!item) {
+    return std::chrono::microseconds::max();
+  }
+  Status status = Guarded([&] { return UploadFront(*item); });
+  if (status.ok()) {
+    upload_backoff_ = std::chrono::milliseconds(0);
+    if (uploads_fail_.exchange(false)) {
+      ShowUploads(Status::Ok());
+    }
+    return std::chrono::microseconds(0);
+  }
+  if (status.code() == StatusCode::kAborted) {
+    {
+      std::lock_guard lock(state_mutex_);
+      fenced_reason_ = status.message();
+    }
+    fenced_ = true;
+    {
+      std::lock_guard lock(state_mutex_);
+      upload_cv_.notify_all();
+    }
+    if (started_) {
+      SetState(EngineState::kFenced, status);
+    }
+    RingWorker();
+    return std::nullopt;
+  }
+  // Whatever it is (away, full, read-only, credentials): the bytes wait here until it is mended.
+  uploads_fail_ = true;
+  ShowUploads(status.WithContext("upload of " + item->key));
+  upload_backoff_ = std::clamp(upload_backoff_ * 2, kFirstBackoff, kMaxBackoff);
+  upload_not_before_us_ = Monotonic() + std::chrono::microseconds(upload_backoff_).count();
+  return upload_backoff_;
 }
 
 Status EngineImpl::UploadFront(const SpoolItem& item) {
@@ -182,10 +240,13 @@ void EngineImpl::Acknowledge(const SpoolItem& item) {
     }
   }
   PublishAcknowledged();
+  if (image_wait_txid_ != 0 && image_wait_txid_ <= item.last.value) {
+    WakeImage();
+  }
   // The next segment may be cut: with waiters or a short interval the worker is asleep for it. A
   // database at rest is left alone.
   if ((*shared_)->captured_txid > item.last.value || flushing_) {
-    shared_->Ring();
+    RingWorker();
   }
 }
 
@@ -193,7 +254,7 @@ void EngineImpl::Acknowledge(const SpoolItem& item) {
 // shipped and nobody who waits for durability is told so.
 void EngineImpl::PublishAcknowledged() {
   if (!has_image_) {
-    shared_->Publish();  // the image waits for its own TXID
+    shared_->Publish();
     return;
   }
   {

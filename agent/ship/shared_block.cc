@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -33,13 +34,13 @@ void FutexWakeAll(std::atomic<uint32_t>& word) {
 
 Result<std::unique_ptr<SharedBlock>> SharedBlock::Open(const std::string& path) {
   std::unique_ptr<SharedBlock> block(new SharedBlock);
-  ASSIGN_OR_RETURN(block->fd_, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  int error = posix_fallocate(block->fd_.get(), 0, sizeof(Layout));
+  ASSIGN_OR_RETURN(const Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  block->directory_ = DirectoryOf(path);
+  int error = posix_fallocate(fd.get(), 0, sizeof(Layout));
   if (error != 0) {
     return ErrnoStatus(error, "allocate", path);
   }
-  void* map =
-      mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, block->fd_.get(), 0);
+  void* map = mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (map == MAP_FAILED) {
     return ErrnoStatus(errno, "map", path);
   }
@@ -79,15 +80,18 @@ int64_t SharedBlock::TakeCommitTime(uint32_t frame) {
 
 void SharedBlock::Ring() {
   layout_->doorbell.fetch_add(1, std::memory_order_seq_cst);
-  if (layout_->sleeping.exchange(0, std::memory_order_seq_cst) != 0) {
+  const uint32_t sleeping = layout_->sleeping.exchange(kAwake, std::memory_order_seq_cst);
+  if (sleeping == kPooled) {
+    (void)utimensat(AT_FDCWD, directory_.c_str(), nullptr, 0);  // else its timer finds out
+  } else if (sleeping != kAwake) {
     FutexWakeAll(layout_->doorbell);
   }
 }
 
 void SharedBlock::SleepUntilRung(uint32_t seen, std::chrono::microseconds timeout, bool nap) {
-  layout_->sleeping.store(nap ? 1 : 2, std::memory_order_seq_cst);
+  layout_->sleeping.store(nap ? kNaps : kSleeps, std::memory_order_seq_cst);
   FutexWait(layout_->doorbell, seen, timeout);
-  layout_->sleeping.store(0, std::memory_order_seq_cst);
+  layout_->sleeping.store(kAwake, std::memory_order_seq_cst);
 }
 
 void SharedBlock::Publish() {

@@ -22,6 +22,11 @@ class SharedBlock {
  public:
   static constexpr uint32_t kTimeSlots = 16384;
 
+  // Of the shipper's worker. kNaps, kSleeps: on the doorbell, for a moment or for long. kPooled: no
+  // thread sleeps there; another process wakes it by a change of the state directory's times, which
+  // inotify tells the pool's process.
+  static constexpr uint32_t kAwake = 0, kNaps = 1, kSleeps = 2, kPooled = 3;
+
   struct TimeSlot {
     std::atomic<uint32_t> frame;  // 0 = empty
     std::atomic<int64_t> time_us;
@@ -30,7 +35,7 @@ class SharedBlock {
   struct Layout {
     std::atomic<uint32_t> version;
     std::atomic<uint32_t> doorbell;  // futex of the shipper's worker; bumped by whoever rings
-    std::atomic<uint32_t> sleeping;  // the worker sleeps on the doorbell: 1 for a nap, 2 for long
+    std::atomic<uint32_t> sleeping;  // what the shipper's worker does: kAwake, ...
     std::atomic<uint32_t> news;      // futex of everybody who waits; bumped at every change below
     std::atomic<uint32_t> waiters;   // threads asleep on `news`
     std::atomic<uint32_t> state;     // EngineState of the shipper
@@ -66,7 +71,7 @@ class SharedBlock {
   // The same, but lets it finish a nap of a few milliseconds: commits at full speed cost no
   // syscall.
   void RingIfIdle() {
-    if (layout_->sleeping.load(std::memory_order_seq_cst) == 2) {
+    if (layout_->sleeping.load(std::memory_order_seq_cst) == kSleeps) {
       Ring();
     }
   }
@@ -79,7 +84,7 @@ class SharedBlock {
 
  private:
   SharedBlock() = default;
-  Fd fd_;
+  std::string directory_;
   Layout* layout_ = nullptr;
 };
 

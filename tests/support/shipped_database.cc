@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <thread>
@@ -41,7 +42,11 @@ std::string Difference(const Bytes& expected, const Bytes& got, uint32_t page_si
 ShippedDatabase::ShippedDatabase(const Options& options)
     : options_(options),
       path_(dir_.File("app.db")),
-      faults_(std::make_shared<FaultStore>(std::make_shared<MemoryStore>("test"))) {}
+      faults_(std::make_shared<FaultStore>(std::make_shared<MemoryStore>("test"))) {
+  if (getenv("SQLITE_S3_TEST_POOL") != nullptr) {
+    pool_ = std::make_shared<WorkPool>();
+  }
+}
 
 ShippedDatabase::~ShippedDatabase() {
   if (engine_) {
@@ -102,6 +107,7 @@ Status ShippedDatabase::TryStart() {
   config.checkpoint_pages = options_.checkpoint_pages;
   config.store = faults_;
   config.clock = options_.clock;
+  config.pool = pool_;
   config.log = [this](LogLevel, const std::string& message) {
     std::lock_guard lock(log_mutex_);
     log_.push_back(message);

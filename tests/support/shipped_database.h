@@ -94,6 +94,7 @@ class ShippedDatabase {
   std::string path_;
   std::shared_ptr<FaultStore> faults_;
   Connection app_;
+  std::shared_ptr<WorkPool> pool_;  // with SQLITE_S3_TEST_POOL in the environment
   std::shared_ptr<Engine> engine_;
   std::map<Txid, Bytes> noted_;
   std::mutex log_mutex_;

@@ -1,0 +1,290 @@
+// The worker: what an engine does, step by step, and the two drivers of it: a thread of its own (in
+// an application's process), or the threads of a pool that many engines share (in the agent's).
+
+#include <algorithm>
+#include <utility>
+
+#include "agent/ship/engine_impl.h"
+#include "agent/ship/guarded.h"
+
+namespace sqlite_s3 {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr auto kEndedSleep = milliseconds(500);
+constexpr int64_t kRestartsEveryMicros = 10'000'000;  // at once; sooner than that: later
+constexpr auto kStandbyPoll = milliseconds(250);
+constexpr auto kRetryLater = milliseconds(2000);
+constexpr int64_t kScanSliceMicros = 20'000;
+
+}  // namespace
+
+// Not on the doorbell: that is for the one that ships, and a standby would answer its rings.
+EngineImpl::Pause EngineImpl::Await(milliseconds wait, bool until_flush) {
+  not_before_us_ = Monotonic() + microseconds(wait).count();
+  until_flush_ = until_flush;
+  return {Pause::Kind::kTime, wait, Lane::kStart};
+}
+
+// What a wake-up for other reasons must not cut short; else the store would be asked again, and
+// again, at every commit.
+int64_t EngineImpl::MicrosToAwait() const {
+  if (phase_ == Phase::kShip || phase_ == Phase::kClose || Interrupted() ||
+      (until_flush_ && flushing_)) {
+    return 0;
+  }
+  return std::max<int64_t>(not_before_us_ - Monotonic(), 0);
+}
+
+// Memory or threads that have run out end a session, not the application.
+EngineImpl::Pause EngineImpl::WorkerStep(Lane lane) {
+  Pause pause;
+  const Status ended = Guarded([&] {
+    pause = Step(lane);
+    return Status::Ok();
+  });
+  if (ended.ok()) {
+    return pause;
+  }
+  session_open_ = scanned_ = false;
+  CloseSession();
+  (void)Guarded([&] {  // to say so may need memory, too
+    SetState(EngineState::kStoreAway, ended);
+    return Status::Ok();
+  });
+  phase_ = Phase::kLock;
+  return Await(kRetryLater, false);
+}
+
+EngineImpl::Pause EngineImpl::Step(Lane lane) {
+  ++looks_;
+  if (const int64_t left = MicrosToAwait(); left > 0) {
+    return {Pause::Kind::kTime, microseconds(left), lane};
+  }
+  switch (phase_) {
+    case Phase::kLock: {
+      if (Interrupted()) {
+        return {Pause::Kind::kEnd};
+      }
+      auto locked = state_dir_.TryLock();
+      if (!locked.ok() || !*locked) {
+        if (flushing_) {
+          return {Pause::Kind::kEnd};  // the one that ships has the commits
+        }
+        SetState(EngineState::kStandby, locked.status());
+        return Await(kStandbyPoll, true);
+      }
+      phase_ = Phase::kOpen;
+      return {Pause::Kind::kNone, {}, Lane::kStart};
+    }
+    case Phase::kOpen: {
+      const Status opened = OpenForShipping();
+      if (!opened.ok()) {
+        return EndSession(EndFor(opened));
+      }
+      phase_ = Phase::kScan;
+      return {Pause::Kind::kNone, {}, Lane::kStart};
+    }
+    case Phase::kScan: {
+      bool done = scanned_;  // in Init
+      if (!done) {
+        const Status scanned = ScanSlice(kScanSliceMicros, &done);
+        if (!scanned.ok()) {
+          return EndSession(EndFor(scanned));
+        }
+      }
+      if (!done) {
+        return {Pause::Kind::kNone, {}, Lane::kStart};
+      }
+      scanned_ = false;
+      started_ = true;
+      ShowUploads(Status::Ok());
+      phase_ = Phase::kShip;
+      return {Pause::Kind::kNone, {}, Lane::kShip};
+    }
+    case Phase::kShip: {
+      Pause after;
+      const std::optional<SessionEnd> end = ShipRound(lane, &after);
+      return end ? EndSession(*end) : after;
+    }
+    case Phase::kClose:
+      return AfterSession();
+    case Phase::kEnded:
+      // The application goes on without us: its hook makes plain checkpoints (MakeRoomInHook).
+      if (Interrupted() || flushing_) {
+        return {Pause::Kind::kEnd};
+      }
+      return Await(kEndedSleep, true);
+  }
+  return {Pause::Kind::kEnd};
+}
+
+EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kCancelled:
+      return SessionEnd::kStop;
+    case StatusCode::kAborted:
+      SetState(EngineState::kFenced, status);
+      return SessionEnd::kFenced;
+    case StatusCode::kUnavailable:
+    case StatusCode::kDeadlineExceeded:
+    case StatusCode::kIoError:
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kPermissionDenied:
+      SetState(EngineState::kStoreAway, status);
+      return SessionEnd::kRetryLater;
+    case StatusCode::kFailedPrecondition:
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kUnimplemented:
+      SetState(EngineState::kFailed, status);
+      return SessionEnd::kFailed;
+    default:
+      // The WAL and its index did not fit together, or a bug of ours: what was shipped stands, and
+      // a new start compares every page.
+      SetState(EngineState::kStarting, status);
+      Log(LogLevel::kError, "starting again: " + status.ToString());
+      return std::exchange(last_restart_us_, Monotonic()) > Monotonic() - kRestartsEveryMicros
+                 ? SessionEnd::kRetryLater
+                 : SessionEnd::kRestart;
+  }
+}
+
+Status EngineImpl::OpenForShipping() {
+  if (!session_open_) {
+    SetState(EngineState::kStarting);
+    RETURN_IF_ERROR(OpenSession());
+  }
+  session_open_ = false;
+  asked_older_ = asked_fallback_ = false;
+  scan_begun_ = false;
+  StartUploader();
+  return Status::Ok();
+}
+
+// Closing waits for what is on its way to the store: not on a thread that others need.
+EngineImpl::Pause EngineImpl::EndSession(SessionEnd end) {
+  session_end_ = end;
+  phase_ = Phase::kClose;
+  return {Pause::Kind::kNone, {}, Lane::kCheckpoint};
+}
+
+EngineImpl::Pause EngineImpl::AfterSession() {
+  CloseSession();
+  phase_ = Phase::kLock;
+  switch (session_end_) {
+    case SessionEnd::kStop:
+      return {Pause::Kind::kEnd};
+    case SessionEnd::kRestart:
+      break;
+    case SessionEnd::kRetryLater:
+      // Also while flushing: as long as the one who stops us is willing to wait.
+      return Await(kRetryLater, false);
+    case SessionEnd::kFenced:
+    case SessionEnd::kFailed:
+      phase_ = Phase::kEnded;
+      break;
+  }
+  return {Pause::Kind::kNone, {}, Lane::kStart};
+}
+
+// Ends what a session runs. Frozen bytes stay in the spool.
+void EngineImpl::CloseSession() {
+  started_ = false;
+  StopUploader();
+  JoinImage();
+  std::lock_guard lock(capture_mutex_);
+  image_.reset();
+  scan_.reset();
+  queue_.clear();
+  encoder_.reset();
+  const bool keep_for_checkpoints =
+      state() == EngineState::kFenced || state() == EngineState::kFailed;
+  if (capture_ && keep_for_checkpoints) {
+    capture_->ReleasePin();
+  } else {
+    capture_.reset();
+  }
+}
+
+// --- drivers
+
+void EngineImpl::WorkerMain() {
+  for (Lane lane = Lane::kStart;;) {
+    const Pause pause = WorkerStep(lane);
+    lane = pause.lane;
+    switch (pause.kind) {
+      case Pause::Kind::kNone:
+        break;
+      case Pause::Kind::kDoorbell:
+        shared_->SleepUntilRung(pause.seen, pause.wait, pause.nap);
+        break;
+      case Pause::Kind::kTime: {
+        std::unique_lock lock(state_mutex_);
+        upload_cv_.wait_for(lock, pause.wait,
+                            [&] { return Interrupted() || (until_flush_ && flushing_); });
+        break;
+      }
+      case Pause::Kind::kEnd:
+        WorkerEnded();
+        return;
+    }
+  }
+}
+
+WorkPool::Next EngineImpl::PooledStep(Lane lane) {
+  (*shared_)->sleeping = SharedBlock::kAwake;
+  const Pause pause = WorkerStep(lane);
+  switch (pause.kind) {
+    case Pause::Kind::kNone:
+      break;
+    case Pause::Kind::kDoorbell:
+      (*shared_)->sleeping = pause.nap ? SharedBlock::kNaps : SharedBlock::kPooled;
+      // Whoever rang before that did not know how to wake us.
+      return (*shared_)->doorbell != pause.seen ? WorkPool::Next::AtOnce(pause.lane)
+                                                : WorkPool::Next::After(pause.wait, pause.lane);
+    case Pause::Kind::kTime:
+      return WorkPool::Next::After(pause.wait, pause.lane);
+    case Pause::Kind::kEnd:
+      WorkerEnded();
+      return WorkPool::Next::End();
+  }
+  return WorkPool::Next::AtOnce(pause.lane);
+}
+
+void EngineImpl::WorkerEnded() {
+  std::lock_guard lock(state_mutex_);
+  worker_done_ = true;
+  upload_cv_.notify_all();
+}
+
+void EngineImpl::RingWorker() {
+  if (!config_.pool) {
+    shared_->Ring();
+    return;
+  }
+  ++(*shared_)->doorbell;
+  WakeWorker();
+}
+
+void EngineImpl::RingWorkerIfIdle() {
+  if (!config_.pool) {
+    shared_->RingIfIdle();
+  } else if ((*shared_)->sleeping != SharedBlock::kNaps) {
+    WakeWorker();  // also while it steps: it may have looked already
+  }
+}
+
+void EngineImpl::WakeWorker() {
+  std::shared_ptr<WorkPool::Task> task;
+  {
+    std::lock_guard lock(task_mutex_);
+    task = worker_task_;
+  }
+  if (task) {
+    task->Wake();
+  }
+}
+
+}  // namespace sqlite_s3
