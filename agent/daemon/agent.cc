@@ -18,6 +18,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr size_t kTaskThreads = 8;
+// What a database's files are called after its own name. The last one is its state directory: a
+// process that stands by rings with it (agent/ship/shared_block.h).
+constexpr std::string_view kSuffixes[] = {"-wal", "-shm", "-journal", "-s3"};
 // Events are read this seldom: those of one file that follow each other become one, in the kernel,
 // and a busy writer shares its processors with us.
 constexpr int64_t kEventPauseMicros = 3'000;
@@ -53,7 +56,11 @@ Result<std::unique_ptr<Agent>> Agent::Create(Logger& log) {
 }
 
 Agent::Agent(Logger& log, DirectoryWatcher watcher, Fd wake)
-    : log_(log), watcher_(std::move(watcher)), wake_(std::move(wake)), pool_(kTaskThreads) {}
+    : log_(log),
+      watcher_(std::move(watcher)),
+      wake_(std::move(wake)),
+      engine_threads_(std::make_shared<WorkPool>()),
+      pool_(kTaskThreads) {}
 
 Agent::~Agent() { (void)StopAll(); }
 
@@ -81,7 +88,7 @@ Status Agent::AddEntry(DatabaseSpec spec, Origin origin) {
   }
   RETURN_IF_ERROR(TakeHomes(spec));
   Entry& entry = entries_[path];
-  entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_);
+  entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_, engine_threads_);
   entry.origin = std::move(origin);
   Wake();
   return Status::Ok();
@@ -209,7 +216,7 @@ void Agent::OnFileEvent(const std::string& directory, std::string_view name, Fil
       }
     } else {
       std::string_view file = name;
-      for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
+      for (const std::string_view suffix : kSuffixes) {
         if (file.ends_with(suffix)) {
           file.remove_suffix(suffix.size());
           break;

@@ -138,6 +138,7 @@ class Agent {
   DirectoryWatcher watcher_;
   Fd wake_;
   FileClaims claims_;
+  const std::shared_ptr<WorkPool> engine_threads_;
   std::vector<std::pair<int, std::function<void()>>> sources_;
   std::function<void()> on_all_attended_;
 

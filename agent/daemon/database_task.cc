@@ -50,10 +50,12 @@ Status CheckSidecarOptions(const ShipOptions& options) {
   return Status::Ok();
 }
 
-DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log)
+DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
+                           std::shared_ptr<WorkPool> threads)
     : spec_(std::move(spec)),
       claims_(claims),
       log_(log),
+      threads_(std::move(threads)),
       hour_(Clock::Real().WallMicros() / kHourMicros),
       position_(spec_.replica.ship.alarm_after) {}
 
@@ -113,6 +115,7 @@ Status DatabaseTask::Start(bool watched) {
   config.checkpoint_pages =
       config.options.checkpoint_pages != 0 ? config.options.checkpoint_pages : kCheckpointPages;
   config.join_only = true;
+  config.pool = threads_;
   if (watched) {
     config.idle_look = kIdleLookWatched;
   }

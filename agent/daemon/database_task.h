@@ -58,7 +58,9 @@ const char* DatabaseStateName(const DatabaseStatus& status);
 
 class DatabaseTask {
  public:
-  DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log);
+  // `threads`: of its engine; null: the engine has its own.
+  DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
+               std::shared_ptr<WorkPool> threads = nullptr);
   ~DatabaseTask();
 
   const DatabaseSpec& spec() const { return spec_; }
@@ -96,6 +98,7 @@ class DatabaseTask {
   const DatabaseSpec spec_;
   FileClaims& claims_;
   Logger& log_;
+  const std::shared_ptr<WorkPool> threads_;
   const std::shared_ptr<StoreMeter> meter_ = std::make_shared<StoreMeter>();
   const int64_t since_us_ = Clock::Real().MonotonicMicros();
   std::atomic<bool> paused_{false};
