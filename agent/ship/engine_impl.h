@@ -149,6 +149,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   void ServeTickets(const Tickets& tickets);
   bool Flushed();
   Pause PauseAfterRound(uint32_t seen);
+  void Rest();
   CutInputs CutState();
   Status CheckFiles(bool now);
 
@@ -281,6 +282,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool until_flush_ = false;   // or until a flush
   Lane lane_ = Lane::kShip, wants_lane_ = Lane::kShip;
   bool scan_begun_ = false;
+  int64_t rested_at_us_ = -1;  // last_activity_us_ when it did; -1: not since the session began
   std::unique_ptr<Replica> replica_;
   std::vector<TimelineDocument> timelines_;
   bool replica_is_new_ = false;

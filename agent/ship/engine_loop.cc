@@ -18,7 +18,8 @@ constexpr int64_t kFramesPerNap = 200;
 constexpr int64_t kMinNapMicros = 200;
 constexpr int64_t kMaxNapMicros = 10'000;
 constexpr int64_t kLookMicros = 1'000;
-constexpr int64_t kNapsForMicros = 30'000;  // after the last commit seen
+constexpr int64_t kNapsForMicros = 30'000;        // after the last commit seen
+constexpr int64_t kRestsAfterMicros = 2'000'000;  // the same
 constexpr int64_t kFileCheckMicros = 2'000'000;
 constexpr int kWriteLockTimeoutMs = 50;
 
@@ -421,6 +422,21 @@ Status EngineImpl::CheckFiles(bool now) {
   return capture_->CheckFilesInPlace();
 }
 
+// Of a database at rest, only what holds the pin and finds its place again is kept.
+void EngineImpl::Rest() {
+  std::lock_guard lock(capture_mutex_);
+  if (image_ || !queue_.empty()) {
+    return;  // the next look comes here again
+  }
+  rested_at_us_ = last_activity_us_.load();
+  capture_->Rest();
+  encoder_->Rest();
+  hashes_->Rest();
+  queue_ = {};
+  encode_batch_ = {};
+  account_.Trim();
+}
+
 EngineImpl::Pause EngineImpl::PauseAfterRound(uint32_t seen) {
   Pause pause;
   if (Interrupted() || (*shared_)->doorbell != seen) {
@@ -438,6 +454,14 @@ EngineImpl::Pause EngineImpl::PauseAfterRound(uint32_t seen) {
   }
   if (!encoder_->empty() && spool_->size() == 0) {
     wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));
+  }
+  if (rested_at_us_ != last_activity_us_ && encoder_->empty() && spool_->size() == 0) {
+    const int64_t left = last_activity_us_ + kRestsAfterMicros - now;
+    if (left <= 0) {
+      Rest();
+    } else {
+      wait = std::min(wait, std::chrono::microseconds(left));
+    }
   }
   if (wait.count() > 0) {
     pause.kind = Pause::Kind::kDoorbell;

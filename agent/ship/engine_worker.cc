@@ -159,6 +159,7 @@ Status EngineImpl::OpenForShipping() {
   session_open_ = false;
   asked_older_ = asked_fallback_ = false;
   scan_begun_ = false;
+  rested_at_us_ = -1;
   StartUploader();
   return Status::Ok();
 }

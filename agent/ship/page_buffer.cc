@@ -102,6 +102,15 @@ void MemoryAccount::Give(void* memory, size_t page_size) {
   munmap(slab, slab->mapped_bytes);
 }
 
+void MemoryAccount::Trim() {
+  std::lock_guard lock(mutex_);
+  if (Slab* slab = std::exchange(spare_, nullptr)) {
+    Unlink(slab);
+    mapped_bytes_ -= slab->mapped_bytes;
+    munmap(slab, slab->mapped_bytes);
+  }
+}
+
 MemoryAccount::Slab* MemoryAccount::NewSlab(size_t block_bytes) {
   const size_t begin = Aligned(sizeof(Slab));
   const size_t wanted = std::max(kSlabBytes, begin + block_bytes);

@@ -26,6 +26,8 @@ class MemoryAccount {
 
   // Of live pages, headers and slack not counted.
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  // Gives back what is kept for the next page.
+  void Trim();
   // What the slabs take from the system.
   size_t mapped_bytes() const;
 

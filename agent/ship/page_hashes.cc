@@ -96,6 +96,23 @@ Result<PageHashes> PageHashes::Open(const std::string& directory) {
   return hashes;
 }
 
+void PageHashes::Rest() {
+  if (!dirty_.empty()) {
+    return;
+  }
+  entries_ = {};
+  dirty_ = {};
+  table_ = Fd();
+  undo_fd_ = Fd();
+}
+
+Status PageHashes::OpenTable() {
+  if (!table_.valid()) {
+    ASSIGN_OR_RETURN(table_, OpenFile(directory_ + "/hashes", O_RDWR | O_NOFOLLOW));
+  }
+  return Status::Ok();
+}
+
 std::string PageHashes::UndoPath(uint64_t sequence) const {
   return directory_ + "/" + std::string(kUndoPrefix) + std::to_string(sequence);
 }
@@ -104,6 +121,7 @@ Result<bool> PageHashes::LoadAt(Txid txid, uint32_t page_count, uint64_t db_chec
                                 uint32_t page_size) {
   entries_.clear();
   dirty_.clear();
+  RETURN_IF_ERROR(OpenTable());
   RETURN_IF_ERROR(UndoDownTo(txid));
   // The TXIDs of segments that never left this machine will be used again.
   RETURN_IF_ERROR(DropUndoLog());
@@ -136,6 +154,7 @@ Result<uint64_t> PageHashes::Get(PageNumber page) {
     return it->second.hash;
   }
   uint8_t bytes[8];
+  RETURN_IF_ERROR(OpenTable());
   RETURN_IF_ERROR(ReadExactlyAt(table_, OffsetOf(page), bytes, directory_ + "/hashes"));
   return LoadLe64(bytes);
 }
@@ -143,6 +162,7 @@ Result<uint64_t> PageHashes::Get(PageNumber page) {
 Status PageHashes::ForRange(PageNumber first, PageNumber last,
                             const std::function<void(PageNumber, uint64_t)>& fn) {
   Bytes block(kRunLength * 8);
+  RETURN_IF_ERROR(OpenTable());
   for (uint64_t page = first; page <= last;) {
     size_t n = std::min<size_t>(kRunLength, last - page + 1);
     // Short reads are pages that are only in memory yet.
@@ -181,6 +201,7 @@ Status PageHashes::WriteDown(Txid txid) {
   if (dirty_.empty()) {
     return Status::Ok();
   }
+  RETURN_IF_ERROR(OpenTable());
   std::ranges::sort(dirty_);
   Bytes undo;
   undo.reserve(kRecordHeaderBytes + dirty_.size() * kEntryBytes);
@@ -253,6 +274,9 @@ Status PageHashes::AppendUndo(ByteSpan record, Txid txid) {
     undo_.push_back({.sequence = sequence});
   }
   UndoFile& file = undo_.back();
+  if (!undo_fd_.valid()) {
+    ASSIGN_OR_RETURN(undo_fd_, OpenFile(UndoPath(file.sequence), O_RDWR | O_NOFOLLOW));
+  }
   RETURN_IF_ERROR(WriteAt(undo_fd_, file.bytes, record, UndoPath(file.sequence)));
   file.bytes += record.size();
   file.last_txid = txid.value;

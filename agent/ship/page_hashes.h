@@ -63,6 +63,8 @@ class PageHashes {
   Status LogSegment(Txid last);
   // Segments up to `txid` are in the store: nobody will ask for the state before them.
   Status Acknowledge(Txid txid);
+  // For a database at rest: gives back memory and descriptors until they are needed again.
+  void Rest();
 
  private:
   struct Entry {
@@ -75,6 +77,7 @@ class PageHashes {
     uint64_t last_txid = 0;
     uint64_t bytes = 0;
   };
+  Status OpenTable();
   Status WriteDown(Txid txid);
   Status AppendUndo(ByteSpan record, Txid txid);
   Status UndoDownTo(Txid txid);

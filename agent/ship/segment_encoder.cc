@@ -12,12 +12,17 @@ constexpr int kMaxLevel = 19;
 }  // namespace
 
 SegmentEncoder::SegmentEncoder(const Config& config, const HistoryState& start, PageHashes& hashes)
-    : config_(config),
-      state_(start),
-      hashes_(hashes),
-      hasher_(config.checksum_key),
-      chunk_encoder_(config.level),
-      unhurried_encoder_(std::min(config.level + kUnhurriedLevels, kMaxLevel)) {}
+    : config_(config), state_(start), hashes_(hashes), hasher_(config.checksum_key) {}
+
+SegmentEncoder::Scratch::Scratch(int level)
+    : hurried(level), unhurried(std::min(level + kUnhurriedLevels, kMaxLevel)) {}
+
+SegmentEncoder::Scratch& SegmentEncoder::Use() {
+  if (!scratch_) {
+    scratch_ = std::make_unique<Scratch>(config_.level);
+  }
+  return *scratch_;
+}
 
 SegmentBuilder& SegmentEncoder::Builder() {
   if (!builder_) {
@@ -80,6 +85,7 @@ Status SegmentEncoder::HashPage(PageNumber page, ByteSpan content, uint64_t* che
 }
 
 Status SegmentEncoder::Add(const CapturedCommit& commit) {
+  Scratch& scratch = Use();
   CommitRecord record;
   record.time_us = commit.time_us;
   record.page_count = commit.page_count;
@@ -96,32 +102,33 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
   uint64_t checksum = state_.checksum;
   RETURN_IF_ERROR(DropTruncatedPages(commit.page_count, &checksum));
   record.pages.reserve(commit.pages.size());
-  chunks_.clear();
+  scratch.chunks.clear();
   const uint32_t per_chunk = PagesPerChunk(config_.page_size);
   for (size_t first = 0; first < commit.pages.size(); first += per_chunk) {
     size_t last = std::min<size_t>(first + per_chunk, commit.pages.size());
-    pages_.clear();
-    bases_.clear();
+    scratch.pages.clear();
+    scratch.bases.clear();
     for (size_t i = first; i < last; ++i) {
       const CapturedPage& page = commit.pages[i];
       ByteSpan content = page.content.bytes();
       record.pages.push_back(page.number);
       RETURN_IF_ERROR(HashPage(page.number, content, &checksum));
-      pages_.insert(pages_.end(), content.begin(), content.end());
+      scratch.pages.insert(scratch.pages.end(), content.begin(), content.end());
       if (PageHasBase(page.number, state_.page_count, record.flags)) {
         ByteSpan base = page.base.bytes();
-        bases_.insert(bases_.end(), base.begin(), base.end());
+        scratch.bases.insert(scratch.bases.end(), base.begin(), base.end());
       }
     }
-    ChunkEncoder& chunks = unhurried_ ? unhurried_encoder_ : chunk_encoder_;
-    RETURN_IF_ERROR(chunks.Append(pages_, bases_, chunks_));
+    ChunkEncoder& chunks = unhurried_ ? scratch.unhurried : scratch.hurried;
+    RETURN_IF_ERROR(chunks.Append(scratch.pages, scratch.bases, scratch.chunks));
   }
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), chunks_, commit.end, commit.merged == 0);
+  return AddRecord(std::move(record), scratch.chunks, commit.end, commit.merged == 0);
 }
 
 Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases,
                                    const PageReader& read, const PartSink& parts) {
+  Scratch& scratch = Use();
   CommitRecord record;
   record.time_us = commit.time_us;
   record.flags = commit.flags;
@@ -160,21 +167,21 @@ Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases
   const size_t page_size = config_.page_size;
   for (size_t first = 0; first < commit.pages.size(); first += per_chunk) {
     size_t last = std::min<size_t>(first + per_chunk, commit.pages.size());
-    pages_.resize((last - first) * page_size);
-    bases_.clear();
+    scratch.pages.resize((last - first) * page_size);
+    scratch.bases.clear();
     for (size_t i = first; i < last; ++i) {
-      std::span<uint8_t> content(&pages_[(i - first) * page_size], page_size);
+      std::span<uint8_t> content(&scratch.pages[(i - first) * page_size], page_size);
       std::span<uint8_t> base;
       if (PageHasBase(commit.pages[i], state_.page_count, record.flags)) {
-        bases_.resize(bases_.size() + page_size);
-        base = std::span<uint8_t>(bases_).last(page_size);
+        scratch.bases.resize(scratch.bases.size() + page_size);
+        base = std::span<uint8_t>(scratch.bases).last(page_size);
       }
       RETURN_IF_ERROR(read(i, content, base));
       if (!commit.checksum) {
         RETURN_IF_ERROR(HashPage(commit.pages[i], content, &checksum));
       }
     }
-    RETURN_IF_ERROR(chunk_encoder_.Append(pages_, bases_, chunks));
+    RETURN_IF_ERROR(scratch.hurried.Append(scratch.pages, scratch.bases, chunks));
     ++chunk_count;
     if (chunks.size() >= config_.part_bytes) {
       RETURN_IF_ERROR(flush());

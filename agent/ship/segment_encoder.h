@@ -75,6 +75,9 @@ class SegmentEncoder {
   // Commits come slowly: there is time for a few bytes less.
   void SetUnhurried(bool unhurried) { unhurried_ = unhurried; }
 
+  // Gives back what only encoding needs, until then.
+  void Rest() { scratch_.reset(); }
+
   bool empty() const { return !builder_ || builder_->commit_count() == 0; }
   uint32_t commit_count() const { return builder_ ? builder_->commit_count() : 0; }
   uint64_t size_bytes() const { return builder_ ? builder_->size_bytes() : 0; }
@@ -87,6 +90,13 @@ class SegmentEncoder {
   Result<SegmentBuilder::Finished> Cut();
 
  private:
+  struct Scratch {
+    explicit Scratch(int level);
+    ChunkEncoder hurried;
+    ChunkEncoder unhurried;  // kUnhurriedLevels above it
+    Bytes pages, bases, chunks;
+  };
+  Scratch& Use();
   SegmentBuilder& Builder();
   // `told`: the commit is one of the application's, which may have told its statements.
   Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end, bool told);
@@ -99,12 +109,10 @@ class SegmentEncoder {
   WalPosition end_;
   PageHashes& hashes_;
   PageHasher hasher_;
-  ChunkEncoder chunk_encoder_;
-  ChunkEncoder unhurried_encoder_;  // kUnhurriedLevels above it
   bool unhurried_ = false;
   std::optional<SegmentBuilder> builder_;
-  std::vector<CommitPlace> places_;  // of the builder's commits; frame 0: none
-  Bytes pages_, bases_, chunks_;     // reused
+  std::vector<CommitPlace> places_;   // of the builder's commits; frame 0: none
+  std::unique_ptr<Scratch> scratch_;  // reused; none at rest
 };
 
 // Folds `later` into `earlier`: one restore point, the state after `later`. For declared overload.

@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace sqlite_s3 {
+namespace {
+
+constexpr uint32_t kReadAheadBytes = 256 << 10;
+
+}  // namespace
 
 Result<WalIndexHeader> WalCapture::ReadIndex() {
   auto header = index_.ReadHeader();
@@ -57,9 +62,12 @@ Status WalCapture::OnReset(const WalIndexHeader& header) {
 Result<const uint8_t*> WalCapture::FrameBytes(uint32_t frame, uint32_t last) {
   const uint32_t frame_bytes = page_size_ + kWalFrameHeaderBytes;
   if (buffer_first_ == 0 || frame < buffer_first_ || frame >= buffer_first_ + buffer_count_) {
-    uint32_t fits = static_cast<uint32_t>(buffer_.size() / frame_bytes);
-    buffer_count_ = std::min(fits, last - frame + 1);
+    buffer_count_ = std::min(std::max(kReadAheadBytes / frame_bytes, 1U), last - frame + 1);
     buffer_first_ = 0;
+    if (buffer_.size() < size_t{buffer_count_} * frame_bytes) {
+      buffer_.clear();  // nothing of it is worth a copy
+      buffer_.resize(size_t{buffer_count_} * frame_bytes);
+    }
     RETURN_IF_ERROR(wal_->ReadFrames(
         frame, page_size_,
         std::span<uint8_t>(buffer_.data(), static_cast<size_t>(buffer_count_) * frame_bytes)));

@@ -107,7 +107,8 @@ class WalCapture {
     uint32_t big_commit_bytes = 8 << 20;
     uint32_t cache_bytes = 6 << 20;
     MemoryAccount* account = nullptr;
-    bool join_only = false;  // EngineConfig's
+    bool join_only = false;    // EngineConfig's
+    bool close_spare = false;  // at Rest: one connection is enough to hold the pin
   };
 
   // Checks the database, opens the connections, takes the pin, reads the WAL that is there.
@@ -188,6 +189,9 @@ class WalCapture {
 
   // A PASSIVE checkpoint by a capture that holds no pin any more (see ReleasePin).
   Status CheckpointUnpinned();
+  // For a database at rest: gives back what only capturing needs. The pin stays unbroken. Whatever
+  // is asked for next takes it again.
+  void Rest();
   // Gives the pin up: nothing may be captured afterwards, only CheckpointUnpinned called.
   void ReleasePin();
 
@@ -206,7 +210,9 @@ class WalCapture {
 
   explicit WalCapture(const Config& config) : config_(config) {}
   Status OpenConnections();
-  Status CheckDatabase();
+  Status OpenConnection(int i);
+  void CloseConnection(int i);
+  Status CheckDatabase(Connection& connection);
   Status ReadExistingWal(const std::optional<WalPosition>& resume);
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink, BoundedWriteLock* lock);
   Status BeginRead(int which);

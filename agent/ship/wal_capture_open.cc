@@ -11,7 +11,6 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr int kBusyTimeoutMs = 1000;
-constexpr uint32_t kReadAheadBytes = 256 << 10;
 
 }  // namespace
 
@@ -41,40 +40,74 @@ Status WalCapture::Probe(const std::string& database_path, const std::string& vf
 }
 
 WalCapture::~WalCapture() {
-  // Statements go before their connections; ending the read transactions lets SQLite's last-close
-  // checkpoint run when no other connection is left.
+  // Ending the read transactions lets SQLite's last-close checkpoint run when no other connection
+  // is left.
   for (int i = 0; i < 2; ++i) {
-    if (connections_[i]) {
-      EndRead(i);
-    }
-    begin_[i] = Statement();
-    read_[i] = Statement();
-    end_[i] = Statement();
-    connections_[i].Close();
+    CloseConnection(i);
   }
 }
 
 Status WalCapture::OpenConnections() {
   for (int i = 0; i < 2; ++i) {
-    ASSIGN_OR_RETURN(connections_[i], Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE,
-                                                       config_.vfs, kBusyTimeoutMs));
-    Connection& c = connections_[i];
-    if (i == 0) {
-      RETURN_IF_ERROR(CheckDatabase());
-    }
-    RETURN_IF_ERROR(c.Exec("PRAGMA wal_autocheckpoint=0"));  // we checkpoint when we say so
-    RETURN_IF_ERROR(c.Exec("PRAGMA mmap_size=0"));
-    // user_version reads page 1 in a transaction and parses no schema, so that a schema this build
-    // cannot parse (unknown collations, virtual tables) does not matter.
-    ASSIGN_OR_RETURN(begin_[i], c.Prepare("BEGIN"));
-    ASSIGN_OR_RETURN(read_[i], c.Prepare("PRAGMA user_version"));
-    ASSIGN_OR_RETURN(end_[i], c.Prepare("ROLLBACK"));
+    RETURN_IF_ERROR(OpenConnection(i));
   }
   RETURN_IF_ERROR(BeginRead(0));
   pinned_ = 0;
   // A connection has a wal-index once it has read the database.
   ASSIGN_OR_RETURN(index_, WalIndexView::Attach(connections_[0].get()));
   return Status::Ok();
+}
+
+Status WalCapture::OpenConnection(int i) {
+  ASSIGN_OR_RETURN(Connection c, Connection::Open(config_.database_path, SQLITE_OPEN_READWRITE,
+                                                  config_.vfs, kBusyTimeoutMs));
+  if (database_inode_ == 0) {
+    RETURN_IF_ERROR(CheckDatabase(c));
+  }
+  RETURN_IF_ERROR(c.Exec("PRAGMA wal_autocheckpoint=0"));  // we checkpoint when we say so
+  RETURN_IF_ERROR(c.Exec("PRAGMA mmap_size=0"));
+  // user_version reads page 1 in a transaction and parses no schema, so that a schema this build
+  // cannot parse (unknown collations, virtual tables) does not matter.
+  ASSIGN_OR_RETURN(Statement begin, c.Prepare("BEGIN"));
+  ASSIGN_OR_RETURN(Statement read, c.Prepare("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(Statement end, c.Prepare("ROLLBACK"));
+  connections_[i] = std::move(c);
+  begin_[i] = std::move(begin);
+  read_[i] = std::move(read);
+  end_[i] = std::move(end);
+  return Status::Ok();
+}
+
+// The statements go before the connection.
+void WalCapture::CloseConnection(int i) {
+  if (connections_[i]) {
+    EndRead(i);
+  }
+  begin_[i] = Statement();
+  read_[i] = Statement();
+  end_[i] = Statement();
+  connections_[i].Close();
+}
+
+void WalCapture::Rest() {
+  Bytes().swap(buffer_);
+  buffer_first_ = 0;
+  cache_ = {};
+  cache_order_ = {};
+  cache_next_ = 0;
+  if (pinned_ < 0) {
+    return;
+  }
+  sqlite3_db_release_memory(connections_[pinned_].get());
+  if (config_.close_spare && connections_[1 - pinned_]) {
+    // The wal-index is SQLite's mapping for all connections of this process; its view must not be
+    // through the one that goes. The pin stays where it is.
+    auto view = WalIndexView::Attach(connections_[pinned_].get());
+    if (view.ok()) {
+      index_ = *view;
+      CloseConnection(1 - pinned_);
+    }
+  }
 }
 
 Status WalCapture::CheckFilesInPlace() {
@@ -89,7 +122,7 @@ Status WalCapture::CheckFilesInPlace() {
   return Status::Ok();
 }
 
-Status WalCapture::CheckDatabase() {
+Status WalCapture::CheckDatabase(Connection& connection) {
   struct stat st {};
   if (stat(config_.database_path.c_str(), &st) == 0) {
     database_inode_ = st.st_ino;
@@ -105,10 +138,10 @@ Status WalCapture::CheckDatabase() {
       }
     }
   }
-  if (sqlite3_db_readonly(connections_[0].get(), "main") == 1) {
+  if (sqlite3_db_readonly(connection.get(), "main") == 1) {
     return PermissionDeniedError(name + " is read-only, hint: shipping needs write access to it");
   }
-  auto mode = connections_[0].QueryText("PRAGMA journal_mode");
+  auto mode = connection.QueryText("PRAGMA journal_mode");
   if (!mode.ok()) {
     return mode.status().WithContext(name);
   }
@@ -125,8 +158,6 @@ Status WalCapture::ReadExistingWal(const std::optional<WalPosition>& resume) {
     return CorruptionError("the database has page size " + std::to_string(page_size));
   }
   page_size_ = static_cast<uint32_t>(page_size);
-  buffer_.resize(static_cast<size_t>(std::max(kReadAheadBytes / (page_size_ + 24), 1U)) *
-                 (page_size_ + kWalFrameHeaderBytes));
 
   ASSIGN_OR_RETURN(WalIndexHeader header, ReadIndex());
   salt1_ = header.salt1;

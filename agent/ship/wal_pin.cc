@@ -34,6 +34,9 @@ int AskAgainAtOnce(void* deadline, int) {
 }  // namespace
 
 Status WalCapture::BeginRead(int which) {
+  if (!connections_[which]) {
+    RETURN_IF_ERROR(OpenConnection(which));  // it was closed while the database was at rest
+  }
   auto begun = begin_[which].Run();
   if (!begun.ok()) {
     return begun.status();
@@ -49,7 +52,7 @@ Status WalCapture::BeginRead(int which) {
 }
 
 void WalCapture::EndRead(int which) {
-  if (sqlite3_get_autocommit(connections_[which].get()) == 0) {
+  if (connections_[which] && sqlite3_get_autocommit(connections_[which].get()) == 0) {
     (void)end_[which].Run();  // ROLLBACK of a read transaction cannot fail in a way that matters
   }
 }
@@ -148,12 +151,13 @@ void WalCapture::ReleasePin() {
 }
 
 Status WalCapture::CheckpointUnpinned() {
-  int rc = sqlite3_wal_checkpoint_v2(connections_[0].get(), "main", SQLITE_CHECKPOINT_PASSIVE,
-                                     nullptr, nullptr);
+  Connection& any = connections_[connections_[0] ? 0 : 1];
+  int rc =
+      sqlite3_wal_checkpoint_v2(any.get(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (rc == SQLITE_BUSY) {
     return Status::Ok();
   }
-  return SqliteStatus(rc, "checkpoint", connections_[0].get());
+  return SqliteStatus(rc, "checkpoint", any.get());
 }
 
 }  // namespace sqlite_s3
