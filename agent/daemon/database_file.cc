@@ -49,6 +49,11 @@ Status FileClaims::Claim(const FileId& id, const std::string& name) {
   return Status::Ok();
 }
 
+size_t FileClaims::count() {
+  std::lock_guard lock(mutex_);
+  return names_.size();
+}
+
 void FileClaims::Release(const FileId& id, const std::string& name) {
   std::lock_guard lock(mutex_);
   const auto at = names_.find(id);

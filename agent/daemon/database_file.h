@@ -26,6 +26,7 @@ class FileClaims {
   // kFailedPrecondition, naming the other one, when another name has it.
   Status Claim(const FileId& id, const std::string& name);
   void Release(const FileId& id, const std::string& name);
+  size_t count();
 
  private:
   std::mutex mutex_;

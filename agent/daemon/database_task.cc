@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/daemon/process_setup.h"
 #include "common/base/time.h"
 #include "common/config/units.h"
 #include "common/replica/store_address.h"
@@ -100,7 +101,10 @@ Status DatabaseTask::Start(bool watched) {
     return FailedPreconditionError("'" + spec_.path + "' leads out of its directory");
   }
   RETURN_IF_ERROR(claims_.Claim(file.id, spec_.path));
-  Status ready = CheckReadyToShip(file);
+  Status ready = CheckDescriptorLimit(claims_.count(), DescriptorLimit());
+  if (ready.ok()) {
+    ready = CheckReadyToShip(file);
+  }
   if (!ready.ok()) {
     claims_.Release(file.id, spec_.path);
     return ready;

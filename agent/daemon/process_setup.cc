@@ -11,11 +11,10 @@ namespace {
 
 constexpr int kArenas = 2;
 constexpr int kMmapThresholdBytes = 64 << 10;  // larger blocks go back to the system at once
-constexpr uint64_t kOtherDescriptors = 128;    // logs, sockets, connections to stores
 
 }  // namespace
 
-Status SetUpProcess() {
+Status SetUpMemory() {
   mallopt(M_ARENA_MAX, kArenas);
   mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
   for (const int rc : {sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0),
@@ -25,27 +24,31 @@ Status SetUpProcess() {
       return InternalError("SQLite was in use before it was set up");
     }
   }
+  return Status::Ok();
+}
+
+void RaiseDescriptorLimit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);  // CheckDescriptorLimit says what there is
   }
-  return Status::Ok();
 }
 
-Status CheckDescriptorLimit(uint64_t databases) {
+uint64_t DescriptorLimit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-    return Status::Ok();
-  }
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? uint64_t{limit.rlim_cur} : UINT64_MAX;
+}
+
+Status CheckDescriptorLimit(uint64_t databases, uint64_t limit) {
   const uint64_t needed = databases * kDescriptorsPerDatabase + kOtherDescriptors;
-  if (needed <= limit.rlim_cur) {
+  if (databases <= 1 || needed <= limit) {
     return Status::Ok();
   }
   return ResourceExhaustedError(fmt::format(
-      "{} databases may need {} file descriptors, and the limit is {}, hint: LimitNOFILE={} in the "
-      "unit, or ulimit -Hn",
-      databases, needed, limit.rlim_cur, needed));
+      "{} databases need {} file descriptors, and the limit is {}, hint: LimitNOFILE={} in the "
+      "unit, or ulimit -n before the start",
+      databases, needed, limit, needed));
 }
 
 }  // namespace sqlite_s3

@@ -9,14 +9,21 @@
 namespace sqlite_s3 {
 
 // Memory: few arenas of malloc; of SQLite, no lookaside and page caches that begin with one page.
-// Two pinned connections cost 228 KiB with its defaults. Descriptors: the soft limit is raised to
-// the hard one. Errors: kInternal when SQLite is in use already.
-Status SetUpProcess();
+// Two pinned connections cost 228 KiB with its defaults. kInternal when SQLite is in use already.
+Status SetUpMemory();
 
-// How many descriptors a database takes at most, those of its moves between rest and work included.
-inline constexpr uint64_t kDescriptorsPerDatabase = 12;
+// The soft limit becomes the hard one. After children were started: they keep theirs, for a program
+// that uses select(2) cannot live with more.
+void RaiseDescriptorLimit();
 
-// Whether so many databases can be open at once. kResourceExhausted, with the limit's name.
-Status CheckDescriptorLimit(uint64_t databases);
+// What a database at rest has open, and what the rest of the process, those at work included, needs
+// besides.
+inline constexpr uint64_t kDescriptorsPerDatabase = 7;
+inline constexpr uint64_t kOtherDescriptors = 512;
+
+// Whether so many databases fit the limit. kResourceExhausted, with the way out.
+Status CheckDescriptorLimit(uint64_t databases, uint64_t limit);
+// The limit of this process, now.
+uint64_t DescriptorLimit();
 
 }  // namespace sqlite_s3

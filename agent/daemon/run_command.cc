@@ -20,6 +20,7 @@
 #include "agent/daemon/metrics.h"
 #include "agent/daemon/metrics_listener.h"
 #include "agent/daemon/overseer.h"
+#include "agent/daemon/process_setup.h"
 #include "common/base/exit_codes.h"
 #include "common/config/environment.h"
 #include "common/config/url.h"
@@ -268,6 +269,9 @@ int RunAgent(RunCommand command) {
   if (const Status status = ConfigureLog(command, log); !status.ok()) {
     return Fail(status);
   }
+  if (const Status status = SetUpMemory(); !status.ok()) {
+    return Fail(status);
+  }
   auto signals = TakeSignals();
   if (!signals.ok()) {
     return Fail(signals.status());
@@ -350,6 +354,7 @@ int RunAgent(RunCommand command) {
       }
     }
   });
+  RaiseDescriptorLimit();
   (*agent)->Run();
   // A second signal ends the process as it would have without us: nothing is lost by it, what was
   // encoded is in the state directory.
