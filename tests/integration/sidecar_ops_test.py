@@ -3,6 +3,7 @@
 
     sidecar_ops_test.py SQLITE_S3_AGENT SQLITE_S3_RESTORE SQLITE_S3_SERVER
 """
+import contextlib
 import ctypes
 import http.server
 import json
@@ -370,8 +371,9 @@ class Notifications(Ops):
         self.wait_until_notified("STATUS=1 of 1 database shipping")
         for _ in range(10):  # longer than a loop may stand still: at rest is not dead
             self.wait_until_notified("WATCHDOG=1")
-        worker = self.thread_named(agent, "s3-worker")
-        with Frozen(self, worker):
+        with contextlib.ExitStack() as frozen:
+            for worker in self.threads_named(agent, "s3-ship"):
+                frozen.enter_context(Frozen(self, worker))
             self.wait_until_said(agent, "its loop stands still")
             self.notify.setblocking(False)
             while True:
@@ -387,13 +389,17 @@ class Notifications(Ops):
                 self.assertNotIn("WATCHDOG=1", told)
         self.wait_until_notified("WATCHDOG=1")
 
-    def thread_named(self, agent, name):
+    def threads_named(self, agent, name):
         def find():
+            found = []
             for thread in os.listdir(f"/proc/{agent.pid}/task"):
-                with open(f"/proc/{agent.pid}/task/{thread}/comm", encoding="utf-8") as file:
-                    if file.read().strip() == name:
-                        return int(thread)
-            return None
+                try:
+                    with open(f"/proc/{agent.pid}/task/{thread}/comm", encoding="utf-8") as file:
+                        if file.read().strip() == name:
+                            found.append(int(thread))
+                except FileNotFoundError:
+                    pass  # it had nothing to do any more
+            return found
         return self.wait_for(find)
 
 
