@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
 
 namespace sqlite_s3::server {
 namespace {
@@ -218,6 +219,12 @@ S3Result<Identity> AuthenticateV4Query(const Request& request, const Query& quer
   const auto malformed = [](std::string_view what) {
     return MakeError("AuthorizationQueryParametersError", std::string(what));
   };
+  std::set<std::string_view> names_seen;
+  for (const auto& [name, value] : query.items()) {
+    if (name.rfind("X-Amz-", 0) == 0 && !names_seen.insert(name).second) {
+      return malformed("A parameter comes twice");
+    }
+  }
   if (query.Get("X-Amz-Algorithm") != kSigV4Algorithm) {
     return malformed("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"");
   }
@@ -275,6 +282,14 @@ S3Result<Identity> AuthenticateV4Query(const Request& request, const Query& quer
 S3Result<Identity> Authenticate(const Request& request, const Query& query, const Users& users,
                                 const std::string& virtual_bucket, int64_t now_us) {
   const std::string* header = request.headers.Find("authorization");
+  if (header && TrimSpaces(*header).empty()) {
+    header = nullptr;
+  }
+  if (std::count_if(
+          request.headers.items().begin(), request.headers.items().end(),
+          [](const auto& item) { return EqualsIgnoreCase(item.first, "authorization"); }) > 1) {
+    return MakeError("InvalidArgument", "There is more than one Authorization header.");
+  }
   const bool v4_query = query.Has("X-Amz-Algorithm") || query.Has("X-Amz-Signature");
   const bool v2_query = query.Has("AWSAccessKeyId") && query.Has("Signature");
   if (header && (v4_query || v2_query)) {

@@ -138,12 +138,16 @@ void AwsChunkedDecoder::TrailerLine(std::string_view line) {
   }
   const std::string name = ToLower(TrimSpaces(line.substr(0, colon)));
   const std::string value(TrimSpaces(line.substr(colon + 1)));
-  if (name == "x-amz-trailer-signature") {
+  if (name == "x-amz-trailer-signature" && trailer_signature_.empty()) {
     trailer_signature_ = value;
     return;
   }
   if (!trailer_signature_.empty()) {
     Fail("MalformedTrailerError", "There are trailers after the trailer's signature.");
+    return;
+  }
+  if (trailers_.Has(name)) {  // which of them would be meant?
+    Fail("MalformedTrailerError", "A trailer comes twice.");
     return;
   }
   trailers_.Add(name, value);

@@ -262,13 +262,16 @@ class MicrohttpdServer : public HttpServer {
     request.remote = AddressOf(connection);
     request.tls = tls_;
     const std::string length = collector.headers.Get("content-length");
+    const auto lengths = std::count_if(
+        collector.headers.items().begin(), collector.headers.items().end(),
+        [](const auto& header) { return EqualsIgnoreCase(header.first, "content-length"); });
     const bool chunked = collector.headers.Has("transfer-encoding");
     const bool waits = EqualsIgnoreCase(collector.headers.Get("expect"), "100-continue");
     conversation.is_head = request.method == "HEAD";
     if (collector.bytes + conversation.target.size() > kMaxHeadBytes ||
-        (chunked && !length.empty())) {  // two lengths: whose body is it?
+        (chunked && !length.empty()) || lengths > 1) {  // two lengths: whose body is it?
       Response response;
-      response.status = chunked ? 400 : 431;
+      response.status = chunked || lengths > 1 ? 400 : 431;
       response.ending = Ending::kClose;
       return Send(connection, conversation, std::move(response));
     }

@@ -176,6 +176,11 @@ std::optional<S3Error> Service::Locate(Call& call) const {
   if (call.key.size() > kMaxKeyBytes) {
     return MakeError("KeyTooLongError").With("MaxSizeAllowed", "1024");
   }
+  for (const auto& [name, value] : call.query.items()) {
+    if (!IsValidUtf8(name) || !IsValidUtf8(value)) {  // answers hold some of them
+      return MakeError("InvalidArgument", "A parameter is not UTF-8.");
+    }
+  }
   call.op = Route(call.request, call.query, !call.bucket.empty(), !call.key.empty());
   if (call.op == Op::kPreflight || call.op == Op::kPostObject) {
     return std::nullopt;  // a browser's question; a form that signs itself

@@ -219,6 +219,11 @@ std::optional<S3Error> VerifiedBody::Finish() {
     if (std::optional<S3Error> error = chunked_->Finish()) {
       return error;
     }
+    for (const auto& [name, value] : chunked_->trailers().items()) {
+      if (name != trailer_name_) {  // what it says would not be looked at
+        return MakeError("MalformedTrailerError", "The trailer " + name + " was not announced.");
+      }
+    }
     if (!trailer_name_.empty()) {
       expected_checksum_ = chunked_->trailers().Get(trailer_name_);
       if (expected_checksum_.empty()) {

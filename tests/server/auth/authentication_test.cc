@@ -242,6 +242,12 @@ TEST_F(ChunkedTest, RefusesMalformedFraming) {
   EXPECT_EQ(Decode(many + "\r\n"), "MalformedTrailerError");
 }
 
+TEST_F(ChunkedTest, RefusesATrailerThatComesTwice) {
+  identity_.payload = PayloadKind::kUnsignedChunkedTrailer;
+  EXPECT_EQ(Decode("0\r\nx-amz-checksum-crc32: a\r\nX-Amz-Checksum-Crc32: b\r\n\r\n"),
+            "MalformedTrailerError");
+}
+
 TEST_F(ChunkedTest, ReadsUnsignedTrailers) {
   identity_.payload = PayloadKind::kUnsignedChunkedTrailer;
   EXPECT_EQ(Decode("3\r\nabc\r\n0\r\nx-amz-checksum-crc32: NSRBwg==\r\n\r\n", 1), "");

@@ -169,6 +169,15 @@ TEST_F(HttpServerTest, TwoLengthsAreRefused) {
   EXPECT_EQ(answer.rfind("HTTP/1.1 400", 0), 0u) << answer;
 }
 
+TEST_F(HttpServerTest, AContentLengthThatComesTwiceIsRefused) {
+  for (const char* second : {"3", "5"}) {
+    const std::string answer = Exchange(
+        fmt::format("PUT /echo HTTP/1.1\r\n{}Content-Length: 3\r\nContent-Length: {}\r\n\r\nabc",
+                    kClose, second));
+    EXPECT_EQ(answer.rfind("HTTP/1.1 400", 0), 0u) << answer;
+  }
+}
+
 TEST_F(HttpServerTest, ExpectContinueIsToldToContinueOnlyWhenTheBodyIsWanted) {
   RawClient wanted(server_->port());
   wanted.Send(fmt::format(

@@ -113,6 +113,45 @@ TEST_F(HostileTest, AWrongContentMd5IsNotPublished) {
   EXPECT_EQ(Get("/bucket/k").code(), "NoSuchKey");
 }
 
+TEST_F(HostileTest, ATrailerThatWasNotAnnouncedIsRefusedAndNotIgnored) {
+  const std::string body = "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
+  EXPECT_EQ(Put("/bucket/k", body,
+                {{"x-amz-content-sha256", std::string(kStreamingUnsignedTrailer)},
+                 {"x-amz-decoded-content-length", "5"}})
+                .code(),
+            "MalformedTrailerError");
+  EXPECT_EQ(Get("/bucket/k").code(), "NoSuchKey");
+}
+
+TEST_F(HostileTest, ASecondAuthorizationIsRefused) {
+  Request request = Signed("GET", "/bucket", "", {});
+  request.headers.Add("authorization", "AWS nobody:signature");
+  EXPECT_EQ(Deliver(std::move(request), "").code(), "InvalidArgument");
+}
+
+TEST_F(HostileTest, AnEmptyAuthorizationIsNone) {
+  Request request;
+  request.method = "GET";
+  request.path = "/bucket";
+  request.headers.Add("authorization", " ");
+  EXPECT_EQ(Deliver(std::move(request), "").code(), "AccessDenied");
+}
+
+TEST_F(HostileTest, AParameterOfTheSignatureThatComesTwiceIsRefused) {
+  Request request;
+  request.method = "GET";
+  request.path = "/bucket";
+  request.query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=1&X-Amz-Expires=604800";
+  EXPECT_EQ(Deliver(std::move(request), "").code(), "AuthorizationQueryParametersError");
+}
+
+TEST_F(HostileTest, ParametersThatAreNotUtf8AreInNoAnswer) {
+  for (const char* query : {"marker=%FF", "prefix=%C0%AF", "list-type=2&start-after=%ED%A0%80",
+                            "versions&key-marker=%FF", "uploads&key-marker=%FF"}) {
+    EXPECT_EQ(Get(std::string("/bucket?") + query).code(), "InvalidArgument") << query;
+  }
+}
+
 TEST_F(HostileTest, AShortBodyIsNotPublished) {
   Request request = Signed("PUT", "/bucket/k", "whole",
                            {{"x-amz-content-sha256", std::string(kUnsignedPayload)}});
