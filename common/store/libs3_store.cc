@@ -396,7 +396,7 @@ Result<std::shared_ptr<ObjectStore>> OpenLibs3Store(const S3Address& address, bo
     return InvalidArgumentError(
         "client=libs3 needs an endpoint, hint: option 'endpoint' or S3_HOSTNAME");
   }
-#ifndef SQLITE_S3_LIBS3_4
+#ifndef S3_INIT_VERIFY_PEER
   // It accepts any certificate, and has no way to be told otherwise.
   if (resolved.endpoint.starts_with("https://")) {
     return InvalidArgumentError(

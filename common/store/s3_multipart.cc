@@ -122,14 +122,17 @@ class PartUploader {
 };
 
 Result<PutResult> Complete(S3Client& client, const std::string& key, const std::string& id,
-                           ByteSpan body, const std::vector<S3CompletedPart>& parts) {
+                           ByteSpan body, const std::vector<S3CompletedPart>& parts,
+                           const HttpHeaders& headers) {
   const S3Checksum kind = client.address().checksum;
   const std::string document = FormatCompleteUpload(parts, ChecksumAlgorithm(kind));
   S3Request request;
   request.method = "POST";
   request.key = key;
   request.query = "uploadId=" + UriEncode(id, true);
-  request.headers = {{"content-type", "application/xml"}};
+  // A customer's key as well: S3 needs it to put the parts' checksums together.
+  request.headers = headers;
+  request.headers.emplace_back("content-type", "application/xml");
   if (kind == S3Checksum::kCrc32c) {
     request.headers.emplace_back("x-amz-checksum-crc32c", Crc32cBase64(body));
     request.headers.emplace_back("x-amz-checksum-type", "FULL_OBJECT");
@@ -144,6 +147,12 @@ Result<PutResult> Complete(S3Client& client, const std::string& key, const std::
   auto etag = ParseElementText(answer.response.body, "ETag");
   if (!etag.ok()) {
     return UnavailableError(what + ": " + etag.status().message());
+  }
+  if (kind == S3Checksum::kCrc32c) {
+    auto stored = ParseElementText(answer.response.body, "ChecksumCRC32C");
+    if (stored.ok() && stored->find('-') == std::string::npos && *stored != Crc32cBase64(body)) {
+      return CorruptionError(what + ": the store says that it took other bytes than were sent");
+    }
   }
   return PutResult{answer.server_us, ValidateEtag(*etag).ok() ? *etag : ""};
 }
@@ -176,7 +185,7 @@ Result<PutResult> UploadInParts(S3Client& client, const std::string& key, ByteSp
   PartUploader uploader(client, key, *id, body, part_bytes, part_headers);
   Status status = uploader.Run(client.address().upload_parallelism);
   if (status.ok()) {
-    auto done = Complete(client, key, *id, body, uploader.parts());
+    auto done = Complete(client, key, *id, body, uploader.parts(), part_headers);
     if (done.ok()) {
       return done;
     }

@@ -14,7 +14,8 @@ namespace sqlite_s3 {
 // Uploads `body` as `key` in parts, several at once, as the client's address says. After an error
 // the upload is aborted, if the store can be reached for it: what cannot be aborted costs storage
 // until it is found (`sqlite-s3-restore doctor --abort-uploads`, or the bucket's lifecycle rules).
-// `part_headers` go with each part (a customer's key), `headers` with the upload.
+// `part_headers` (a customer's key) go with each part and the last request, `headers` with the
+// first.
 Result<PutResult> UploadInParts(S3Client& client, const std::string& key, ByteSpan body,
                                 const HttpHeaders& headers, const HttpHeaders& part_headers);
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <functional>
 #include <map>
 
 #include "common/store/credential_profile.h"
@@ -147,6 +148,138 @@ TEST_F(CredentialChainTest, ARoleIsAssumedWithItsSourceProfile) {
   EXPECT_THAT(request.headers.at("authorization"), HasSubstr("Credential=BASE/"));
   EXPECT_THAT(request.headers.at("authorization"), HasSubstr("/eu-x/sts/aws4_request"));
   EXPECT_THAT(request.body, Not(HasSubstr("canary")));
+}
+
+TEST_F(CredentialChainTest, ARoleIsAssumedWithTheSourceThatItsProfileNames) {
+  std::string endpoint = Serve([](const ScriptedRequest& request) {
+    if (request.target == "/container") return HttpReply(200, kDocument);
+    if (request.target == "/latest/api/token") return HttpReply(200, "imds-token");
+    if (request.target.ends_with("security-credentials/")) return HttpReply(200, "r");
+    if (request.target.ends_with("/r")) {
+      return HttpReply(200, R"({"AccessKeyId":"MACHINE","SecretAccessKey":"S"})");
+    }
+    return StsReply(request.body.find("WebIdentityToken=jwt") != std::string::npos
+                        ? "AssumeRoleWithWebIdentity"
+                        : "AssumeRole");
+  });
+  variables_.erase("AWS_EC2_METADATA_DISABLED");
+  Set("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
+  Set("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint + "/container");
+  Set("AWS_ENDPOINT_URL_STS", endpoint);
+  profile_ = "r";
+  Set("AWS_ACCESS_KEY_ID", "AWSID");
+  Set("AWS_SECRET_ACCESS_KEY", "S");
+  const struct {
+    const char* line;
+    const char* signed_by;
+  } kCases[] = {{"credential_source = Environment", "Credential=AWSID/"},
+                {"credential_source = EcsContainer", "Credential=ID/"},
+                {"credential_source = Ec2InstanceMetadata", "Credential=MACHINE/"}};
+  for (const auto& c : kCases) {
+    Config(std::string("[profile r]\nrole_arn = arn:aws:iam::1:role/r\n") + c.line + "\n");
+    EXPECT_EQ(Id(), "STSID") << c.line;
+    EXPECT_THAT(http_->requests().back().headers.at("authorization"), HasSubstr(c.signed_by));
+  }
+  Config("[profile r]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = " +
+         Write("token", "jwt\n") + "\n");
+  EXPECT_EQ(Id(), "STSID");
+  Config("[profile r]\nrole_arn = arn:aws:iam::1:role/r\n");
+  EXPECT_THAT(Id(), HasSubstr("needs source_profile"));
+}
+
+TEST_F(CredentialChainTest, EachServicesCredentialsAreFetchedAgainBeforeTheyExpire) {
+  int asked = 0;
+  std::string endpoint = Serve([&](const ScriptedRequest& request) {
+    const std::string id = "ID" + std::to_string(++asked);
+    const std::string expires = R"(,"Token":"T","Expiration":"2023-11-14T23:13:20Z"})";
+    if (request.target == "/latest/api/token") return HttpReply(200, "imds-token");
+    if (request.target.ends_with("security-credentials/")) return HttpReply(200, "r");
+    if (request.target == "/container" || request.target.ends_with("/r")) {
+      return HttpReply(200, R"({"SecretAccessKey":"S","AccessKeyId":")" + id + "\"" + expires);
+    }
+    return StsReply(request.body.find("WebIdentityToken") != std::string::npos
+                        ? "AssumeRoleWithWebIdentity"
+                        : "AssumeRole",
+                    id);
+  });
+  Set("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
+  Set("AWS_ENDPOINT_URL_STS", endpoint);
+  // By decreasing precedence, so that each case takes the one before away.
+  const struct {
+    const char* name;
+    std::function<void()> set;
+  } kCases[] = {
+      {"web identity",
+       [&] {
+         Set("AWS_WEB_IDENTITY_TOKEN_FILE", Write("token", "jwt"));
+         Set("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
+       }},
+      {"role",
+       [&] {
+         variables_.erase("AWS_WEB_IDENTITY_TOKEN_FILE");
+         variables_.erase("AWS_ROLE_ARN");
+         Config(
+             "[default]\nrole_arn=r\nsource_profile=b\n[profile b]\n"
+             "aws_access_key_id=B\naws_secret_access_key=S\n");
+       }},
+      {"container",
+       [&] {
+         Config("");
+         Set("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint + "/container");
+       }},
+      {"machine",
+       [&] {
+         variables_.erase("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+         variables_.erase("AWS_EC2_METADATA_DISABLED");
+       }},
+  };
+  for (const auto& c : kCases) {
+    c.set();
+    clock_.SetWall(1'700'000'000'000'000);  // an hour before they expire
+    CredentialCache cache(NewCredentialChain(Options()), clock_);
+    ASSERT_OK_AND_ASSIGN(Credentials first, cache.Get());
+    clock_.Advance(std::chrono::minutes(54));
+    EXPECT_EQ(cache.Get()->access_key_id, first.access_key_id) << c.name;
+    clock_.Advance(std::chrono::minutes(2));
+    EXPECT_NE(cache.Get()->access_key_id, first.access_key_id) << c.name;
+  }
+}
+
+TEST_F(CredentialChainTest, WhatAServiceRefusesIsSaidWithoutTheSecretsThatWereSent) {
+  std::string endpoint = Serve([](const ScriptedRequest&) {
+    return HttpReply(403,
+                     "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>");
+  });
+  Set("AWS_ENDPOINT_URL_STS", endpoint);
+  Set("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
+  auto expect_quiet = [&](const char* what) {
+    auto got = Fetch();
+    EXPECT_FALSE(got.ok()) << what;
+    EXPECT_THAT(got.status().ToString(), Not(HasSubstr("canary"))) << what;
+    EXPECT_THAT(got.status().ToString(), Not(HasSubstr("Signature="))) << what;
+  };
+  Set("AWS_WEB_IDENTITY_TOKEN_FILE", Write("token", "canary-jwt"));
+  Set("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
+  expect_quiet("web identity");
+  variables_.erase("AWS_WEB_IDENTITY_TOKEN_FILE");
+  variables_.erase("AWS_ROLE_ARN");
+  Config(
+      "[default]\nrole_arn=r\nsource_profile=b\n[profile b]\naws_access_key_id=B\n"
+      "aws_secret_access_key=canary\naws_session_token=canary\n");
+  expect_quiet("role");
+  Config("[default]\naws_secret_access_key=canary\n");
+  expect_quiet("half a profile");
+  Config("");
+  Set("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint + "/x");
+  Set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary-token");
+  expect_quiet("container");
+  Set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary\r\nx: y");
+  expect_quiet("a token of two lines");
+  variables_.erase("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+  variables_.erase("AWS_EC2_METADATA_DISABLED");
+  expect_quiet("machine");
+  Set("S3_SECRET_ACCESS_KEY", "canary");
+  expect_quiet("half of S3_*");
 }
 
 TEST_F(CredentialChainTest, RolesThatGoRoundInACircleEnd) {

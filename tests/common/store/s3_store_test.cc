@@ -197,6 +197,14 @@ TEST_F(S3StoreTest, TheServersClockIsLearntOnceAndSignedWith) {
   EXPECT_NEAR(static_cast<double>(*second - *first), hour, 5e6);
 }
 
+TEST_F(S3StoreTest, AHeadThatIsRefusedWithoutANameLearnsTheClockToo) {
+  std::string late = "Date: " + FormatHttpDate(Clock::Real().WallMicros() + 3'600'000'000) + "\r\n";
+  Script({HttpReply(403, "", late + "Content-Length: 0\r\n"),
+          HttpReply(200, "", late + kLastModified)});
+  EXPECT_OK(store_->Head("k"));
+  EXPECT_EQ(Requests().size(), 2u);
+}
+
 TEST_F(S3StoreTest, SkewThatStaysIsSaid) {
   std::string late = "Date: " + FormatHttpDate(Clock::Real().WallMicros() + 3'600'000'000) + "\r\n";
   Script({S3Error(403, "RequestTimeTooSkewed", late), S3Error(403, "RequestTimeTooSkewed", late)});
