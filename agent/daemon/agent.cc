@@ -24,6 +24,7 @@ constexpr std::string_view kSuffixes[] = {"-wal", "-shm", "-journal", "-s3"};
 // Events are read this seldom: those of one file that follow each other become one, in the kernel,
 // and a busy writer shares its processors with us.
 constexpr int64_t kEventPauseMicros = 3'000;
+constexpr milliseconds kStopGrace{500};
 constexpr int64_t kSoonMicros = 50'000;
 constexpr int64_t kFarMicros = int64_t{3600} * 1'000'000;
 
@@ -99,6 +100,9 @@ Status Agent::Remove(const std::string& path) {
   {
     std::unique_lock lock(mutex_);
     auto at = entries_.find(path);
+    if (stopping_) {
+      return CancelledError("the agent is stopping");
+    }
     if (at == entries_.end() || at->second.removing) {
       return NotFoundError("database '" + path + "' is not shipped by this agent");
     }
@@ -303,45 +307,59 @@ bool Agent::AllAttended() const {
                      [](const auto& at) { return at.second.attended; });
 }
 
-Status Agent::StopAll(bool look_once_more) {
-  std::vector<std::shared_ptr<DatabaseTask>> tasks;
+Status Agent::StopAll(bool look_once_more, bool* abandoned) {
+  // The tasks may outlive this call.
+  struct Progress {
+    std::mutex mutex;
+    Status first;
+  };
+  const auto progress = std::make_shared<Progress>();
+  const int64_t since = Now();
+  int64_t longest = 0;
+  auto stop = [this, progress, since, look_once_more](const std::string& path) {
+    std::shared_ptr<DatabaseTask> task;
+    {
+      std::unique_lock lock(mutex_);
+      const Entry& entry = entries_.at(path);  // nothing is removed any more
+      attended_.wait(lock, [&] { return !entry.attending; });
+      task = entry.task;
+    }
+    if (look_once_more && !task->engine()) {
+      (void)task->Attend(false);  // what it waits for is in the log
+    }
+    // The bound is one for all, however many there are.
+    const int64_t bound = task->spec().replica.ship.close_timeout.count() * 1000;
+    const int64_t left = std::max<int64_t>(bound - (Now() - since), 0);
+    const Status stopped = task->Stop(milliseconds(left / 1000));
+    if (!stopped.ok()) {
+      log_.Write(LogLevel::kWarning, path, stopped.ToString(), {.code = stopped.code()});
+      std::lock_guard lock(progress->mutex);
+      if (progress->first.ok()) {
+        progress->first = stopped.WithContext(path);
+      }
+    }
+  };
   {
-    std::unique_lock lock(mutex_);
+    std::lock_guard lock(mutex_);
     stopping_ = true;
-    attended_.wait(lock, [&] {
-      return std::none_of(entries_.begin(), entries_.end(),
-                          [](const auto& at) { return at.second.attending; });
-    });
-    for (const auto& [path, entry] : entries_) {
-      if (!entry.removing) {
-        tasks.push_back(entry.task);
+    // Those that are being attended to last: they may hang, and threads are few.
+    for (const bool attending : {false, true}) {
+      for (const auto& [path, entry] : entries_) {
+        longest = std::max<int64_t>(longest, entry.task->spec().replica.ship.close_timeout.count());
+        if (!entry.removing && entry.attending == attending) {
+          pool_.Post([stop, path = path] { stop(path); });
+        }
       }
     }
   }
-  std::mutex mutex;
-  Status first;
-  const int64_t since = Now();
-  for (const auto& task : tasks) {
-    pool_.Post([&, task] {
-      if (look_once_more && !task->engine()) {
-        (void)task->Attend(false);  // what it waits for is in the log
-      }
-      // The bound is one for all, however many there are.
-      const int64_t bound = task->spec().replica.ship.close_timeout.count() * 1000;
-      const int64_t left = std::max<int64_t>(bound - (Now() - since), 0);
-      const Status stopped = task->Stop(milliseconds(left / 1000));
-      if (!stopped.ok()) {
-        log_.Write(LogLevel::kWarning, task->spec().path, stopped.ToString(),
-                   {.code = stopped.code()});
-        std::lock_guard lock(mutex);
-        if (first.ok()) {
-          first = stopped.WithContext(task->spec().path);
-        }
-      }
-    });
+  const auto deadline = std::chrono::steady_clock::now() + milliseconds(longest) + kStopGrace;
+  if (abandoned != nullptr && !pool_.WaitIdle(deadline)) {
+    *abandoned = true;
+    return DeadlineExceededError(
+        "the store does not answer: what was not sent goes out at the next start");
   }
   pool_.Finish();
-  return first;
+  return progress->first;
 }
 
 }  // namespace sqlite_s3

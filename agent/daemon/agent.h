@@ -75,8 +75,11 @@ class Agent {
   void OnAllAttended(std::function<void()> call) { on_all_attended_ = std::move(call); }
   void Run();
   // Flushes and ends everything, all at once, each within its close_timeout. `look_once_more`: also
-  // databases that have no engine yet, if they can have one now. The first failure.
-  Status StopAll(bool look_once_more = false);
+  // databases that have no engine yet, if they can have one now. The first failure. With
+  // `abandoned`, it returns soon after the longest close_timeout also when something hangs, such as
+  // a request to a store that does not answer, and *abandoned says so: all there is to do then is
+  // to end the process, as a kill would, without destroying the agent.
+  Status StopAll(bool look_once_more = false, bool* abandoned = nullptr);
 
  private:
   struct Directory {

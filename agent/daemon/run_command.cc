@@ -365,13 +365,22 @@ int RunAgent(RunCommand command) {
   pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
   log.Write(LogLevel::kInfo, "", "stopping");
   (*overseer)->Stopping();
-  const Status stopped = (*agent)->StopAll(child.has_value());  // it may have been quick
+  bool abandoned = false;
+  const Status stopped =
+      (*agent)->StopAll(child.has_value(), &abandoned);  // it may have been quick
+  const int code = child && child->exit_code() != 0 ? child->exit_code()
+                   : stopped.ok()                   ? 0
+                                                    : ExitCodeFor(stopped.code());
+  if (abandoned) {
+    log.Write(LogLevel::kWarning, "", stopped.message());
+    if (!command.control.empty()) {
+      unlink(command.control.c_str());
+    }
+    _exit(code);
+  }
   control.reset();
   metrics.reset();
-  if (child && child->exit_code() != 0) {
-    return child->exit_code();
-  }
-  return stopped.ok() ? 0 : ExitCodeFor(stopped.code());
+  return code;
 }
 
 }  // namespace sqlite_s3

@@ -20,6 +20,7 @@ void TaskPool::Run() {
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;
+    done_.notify_all();
     changed_.wait(lock, [&] { return !tasks_.empty() || finishing_; });
     --idle_;
     if (tasks_.empty()) {
@@ -32,6 +33,12 @@ void TaskPool::Run() {
     task = nullptr;  // what it holds goes before the lock is taken
     lock.lock();
   }
+}
+
+bool TaskPool::WaitIdle(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  return done_.wait_until(lock, deadline,
+                          [&] { return tasks_.empty() && idle_ == threads_.size(); });
 }
 
 void TaskPool::Finish() {

@@ -2,6 +2,7 @@
 // TaskPool: a fixed number of threads for what may block (starting, stopping, asking a store), so
 // that a thousand databases do not need a thousand threads for it.
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -22,6 +23,8 @@ class TaskPool {
 
   // In the order posted, each once. A task must not throw.
   void Post(std::function<void()> task);
+  // Whether everything posted has run, now or before the deadline.
+  bool WaitIdle(std::chrono::steady_clock::time_point deadline);
   // Waits until everything posted has run; nothing may be posted afterwards. Idempotent.
   void Finish();
 
@@ -30,7 +33,8 @@ class TaskPool {
 
   const size_t most_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_;  // for the threads
+  std::condition_variable done_;     // for WaitIdle
   std::deque<std::function<void()>> tasks_;
   size_t idle_ = 0;
   bool finishing_ = false;

@@ -10,6 +10,7 @@ for byte, and no application has seen an error.
 import hashlib
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -286,6 +287,27 @@ class Lifecycle(unittest.TestCase):
         sidecar.restore(RESTORE, "file://" + self.replica, self.restored)
         application = Application(self.path, **owner).run("INSERT INTO t VALUES(4, 4)")
         application.close()
+
+    def test_sigterm_does_not_wait_for_a_store_that_never_answers(self):
+        application = make_database(self.path, "INSERT INTO t VALUES(1, 1)")
+        hole = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(hole.close)
+        control = os.path.join(self.folder, "control")
+        agent = sidecar.Agent(
+            AGENT, control, self.path,
+            f"s3://bucket/x?endpoint=http://127.0.0.1:{hole.getsockname()[1]}", "-o",
+            "close_timeout=100ms,request_timeout=1h",
+            env={"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"})
+        self.addCleanup(agent.close)
+        hole.accept()[0].close()  # it asks
+        connection = hole.accept()[0]
+        self.addCleanup(connection.close)
+        agent.process.terminate()
+        self.assertEqual(agent.process.wait(sidecar.PATIENCE), 7)
+        self.assertIn("the store does not answer", agent.said())
+        self.assertFalse(os.path.exists(control))
+        application.run("INSERT INTO t VALUES(2, 2)").close()
+        self.assertEqual(self.files_beside(), set(), "the application's last close is the last")
 
     # --- odd databases
 
