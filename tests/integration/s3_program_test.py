@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """sqlite-s3-server as a program: options, configuration, secrets, faults, slow clients.
 
-    s3_program_test.py SQLITE_S3_SERVER
+    s3_program_test.py SQLITE_S3_SERVER LIBRARY_OF_KILL_AT
 """
 import http.client
 import json
@@ -9,11 +9,14 @@ import os
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
 from s3_server import ACCESS, PROGRAM, SECRET, Server, free_of_proxies, main
+
+KILL_AT = sys.argv.pop(2)
 
 
 class ProgramTest(unittest.TestCase):
@@ -207,6 +210,26 @@ buckets = ["public-*"]
             self.assertEqual(server.ask("s3", method, path, sent), (200, expected))
             self.assertGreaterEqual(time.monotonic() - began, 0.29, method)
         self.assertEqual(server.stop()[0], 0)
+
+    def test_a_full_disk_is_said_and_forgotten_when_there_is_space_again(self):
+        body = os.urandom(3 << 20)
+        for at in (1, 2, 700):  # the WAL's first page, a row's, a large body's
+            with self.subTest(at=at), tempfile.TemporaryDirectory() as folder:
+                server = Server(folder, "--allow-anonymous", "--bucket", "bucket",
+                                environment=dict(free_of_proxies(), LD_PRELOAD=KILL_AT,
+                                                 FAIL_AT=str(at), FAIL_ERRNO="ENOSPC",
+                                                 KILL_AT_OPS="pwrite",
+                                                 KILL_AT_PATH="bucket.sqlite3-wal"))
+                status, text = server.ask("s3", "PUT", "/bucket/k", body)
+                self.assertEqual(status, 507)
+                self.assertIn("<Code>InternalError</Code><Message>The disk is full.</Message>", text)
+                self.assertEqual(server.ask("s3", "GET", "/bucket/k")[0], 404)
+                self.assertEqual(server.ask("s3", "PUT", "/bucket/k", body)[0], 200)
+                self.assertEqual(server.stop()[0], 0)
+                database = sqlite3.connect(os.path.join(folder, "data", "bucket.sqlite3"))
+                self.addCleanup(database.close)
+                self.assertEqual(database.execute("SELECT count(*), sum(length(data)) FROM chunk")
+                                 .fetchone(), (3, len(body)))
 
     def test_an_upload_that_stops_half_way_holds_nobody_up(self):
         server = Server(self.folder, "--allow-anonymous", "--bucket", "bucket",

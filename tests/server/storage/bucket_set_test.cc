@@ -271,6 +271,56 @@ TEST_F(BucketSetTest, ConcurrentWritersAndReadersAllSucceed) {
   ASSERT_TRUE(bucket_->Maintain().ok());
 }
 
+TEST_F(BucketSetTest, OfCompletingAndAbortingAnUploadExactlyOneHappens) {
+  for (int round = 0; round < 20; ++round) {
+    const std::string upload = CreateUpload("k");
+    const std::string etag = PutPart("k", upload, 1, Pattern(1000, 1));
+    std::atomic<int> winners{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&, i] {
+        CompleteRequest request;
+        request.key = "k";
+        request.upload_id = upload;
+        request.parts = {{1, etag, {}}};
+        const Reason reason = i % 2 == 0 ? ReasonOf(bucket_->CompleteUpload(request))
+                                         : ReasonOf(bucket_->AbortUpload("k", upload));
+        winners += reason == Reason::kOk;
+        EXPECT_TRUE(reason == Reason::kOk || reason == Reason::kNoSuchUpload);
+      });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    EXPECT_EQ(winners, 1);
+  }
+}
+
+TEST_F(BucketSetTest, AnAcknowledgedPutKeepsItsBucketFromBeingDeleted) {
+  for (int round = 0; round < 10; ++round) {
+    auto bucket = set_->Create("racing", "o");
+    ASSERT_TRUE(bucket.ok());
+    Reason put = Reason::kOk;
+    Reason deleted = Reason::kOk;
+    std::thread putter([&] {
+      PutRequest request;
+      request.key = "k";
+      put = ReasonOf((*bucket)->PutBytes(request, AsBytes("x")));
+    });
+    std::thread deleter([&] { deleted = ReasonOf(set_->Delete("racing")); });
+    putter.join();
+    deleter.join();
+    if (put == Reason::kOk) {
+      EXPECT_EQ(deleted, Reason::kBucketNotEmpty);
+      ASSERT_TRUE((*bucket)->Delete({"k", {}, {}, {}, {}}).ok());
+      ASSERT_TRUE(set_->Delete("racing").ok());
+    } else {
+      EXPECT_EQ(put, Reason::kNoSuchBucket);
+      EXPECT_EQ(deleted, Reason::kOk);
+    }
+  }
+}
+
 TEST_F(BucketSetTest, OnlyOneOfManyConditionalPutsWins) {
   std::atomic<int> won{0};
   std::atomic<int> refused{0};
