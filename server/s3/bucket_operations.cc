@@ -1,7 +1,9 @@
 #include <algorithm>
 
+#include "server/auth/digest.h"
 #include "server/s3/acl.h"
 #include "server/s3/answers.h"
+#include "server/s3/object_headers.h"
 #include "server/s3/operations.h"
 #include "server/s3/xml.h"
 
@@ -31,6 +33,8 @@ constexpr Setting kSettings[] = {
     {"requestPayment", nullptr, "RequestPaymentConfiguration"},
 };
 
+constexpr int kMaxBuckets = 10'000;  // a page of ListBuckets
+
 Response Empty(int status) {
   Response response;
   response.status = status;
@@ -44,6 +48,25 @@ Answer ListBuckets(Call& call) {
   if (!listed.ok()) {
     return FromStorage(listed.status());
   }
+  const std::string prefix = call.query.Get("prefix");
+  const std::string* region = call.query.Find("bucket-region");
+  const std::string* token = call.query.Find("continuation-token");
+  std::string after;
+  if (token) {
+    const std::optional<Bytes> name = DecodeBase64(*token);
+    if (!name || !IsValidBucketName(AsText(*name))) {
+      return MakeError("InvalidArgument", "The continuation token provided is incorrect")
+          .With("ArgumentName", "continuation-token");
+    }
+    after = AsText(*name);
+  }
+  ASSIGN_OR_RETURN(const int max_buckets, ParseCount(call.query.Get("max-buckets"), "max-buckets",
+                                                     kMaxBuckets, kMaxBuckets));
+  if (max_buckets < 1) {
+    return MakeError("InvalidArgument").With("ArgumentName", "max-buckets");
+  }
+  int count = 0;
+  std::string last;
   XmlDocument document("ListAllMyBucketsResult");
   pugi::xml_node owner = document.root().append_child("Owner");
   XmlDocument::AddTo(owner, "ID", call.owner());
@@ -53,9 +76,22 @@ Answer ListBuckets(Call& call) {
     if (call.identity.user && !MayUseBucket(*call.identity.user, info.name)) {
       continue;
     }
+    if (info.name.rfind(prefix, 0) != 0 || info.name <= after ||
+        (region && *region != call.options->region)) {
+      continue;
+    }
+    if (count == max_buckets) {
+      document.Add("ContinuationToken", EncodeBase64(AsBytes(last)));
+      break;
+    }
+    ++count;
+    last = info.name;
     pugi::xml_node bucket = buckets.append_child("Bucket");
     XmlDocument::AddTo(bucket, "Name", info.name);
     XmlDocument::AddTo(bucket, "CreationDate", FormatIsoMillis(info.created_us));
+  }
+  if (!prefix.empty()) {
+    document.Add("Prefix", prefix);
   }
   return document.Answer();
 }

@@ -59,6 +59,24 @@ TEST_F(OperationsTest, SettingsThatDoNotExistHaveTheirOwnCodes) {
   EXPECT_EQ(Send("DELETE", "/bucket?policy").status, 204);
 }
 
+TEST_F(OperationsTest, BucketsAreListedInPagesByPrefixAndRegion) {
+  for (const char* name : {"/page-b", "/page-a", "/page-c"}) {
+    ASSERT_EQ(Put(name, "").status, 200);
+  }
+  using Names = std::vector<std::string>;
+  const Seen first = Get("/?prefix=page-&max-buckets=2");
+  EXPECT_EQ(first.Elements("Name"), (Names{"page-a", "page-b"}));
+  EXPECT_EQ(first.Element("Prefix"), "page-");
+  const Seen second = Get("/?prefix=page-&max-buckets=2&continuation-token=" +
+                          UriEncode(first.Element("ContinuationToken"), true));
+  EXPECT_EQ(second.Elements("Name"), Names{"page-c"});
+  EXPECT_EQ(second.Element("ContinuationToken"), "");
+  EXPECT_EQ(Get("/?bucket-region=us-east-1&prefix=page-a").Elements("Name"), Names{"page-a"});
+  EXPECT_EQ(Get("/?bucket-region=elsewhere").Elements("Name"), Names{});
+  EXPECT_EQ(Get("/?max-buckets=0").code(), "InvalidArgument");
+  EXPECT_EQ(Get("/?continuation-token=nonsense").code(), "InvalidArgument");
+}
+
 TEST_F(OperationsTest, ListV1PagesByMarker) {
   for (const char* key : {"a", "b", "c", "d"}) {
     ASSERT_EQ(Put(std::string("/bucket/") + key, "x").status, 200);
