@@ -8,7 +8,7 @@ file(WRITE ${work}/copyright
 Upstream-Name: sqlite-s3-agent
 
 Files: *
-Copyright: the sqlite-s3-agent authors
+Copyright: 2026 the sqlite-s3-agent authors
 License: Apache-2.0
  On Debian systems the text of this license is in /usr/share/common-licenses/Apache-2.0.
 ")

@@ -4,7 +4,6 @@ set(SQLITE_S3_MAINTAINER "sqlite-s3-agent maintainers <maintainers@sqlite-s3-age
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME sqlite-s3-agent)
 set(CPACK_PACKAGE_CONTACT "${SQLITE_S3_MAINTAINER}")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "continuous backup of SQLite databases to object storage")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
@@ -16,12 +15,13 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
-set(about "Every commit is shipped to a bucket as it happens, from inside the application or from a
- service beside it, and any commit can be restored.")
+# A component's description begins with the line that lists show.
+set(about "Every commit is shipped to a bucket as it happens, from inside the
+application or from a service beside it, and any commit can be restored.")
 set(CPACK_DEBIAN_AGENT_PACKAGE_NAME sqlite-s3-agent)
 set(CPACK_COMPONENT_AGENT_DESCRIPTION "continuous backup of SQLite databases to object storage
 ${about}
- This is the service that ships databases of other programs.")
+This is the service that ships databases of other programs.")
 set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "systemd | systemd-standalone-sysusers | systemd-sysusers")
 set(CPACK_DEBIAN_AGENT_PACKAGE_RECOMMENDS "sqlite-s3-restore, ca-certificates")
 set(CPACK_DEBIAN_AGENT_PACKAGE_CONTROL_EXTRA
@@ -31,26 +31,27 @@ set(CPACK_DEBIAN_AGENT_PACKAGE_CONTROL_EXTRA
 set(CPACK_DEBIAN_RESTORE_PACKAGE_NAME sqlite-s3-restore)
 set(CPACK_COMPONENT_RESTORE_DESCRIPTION "restores SQLite databases from object storage
 ${about}
- This is the program that restores, lists and verifies.")
+This is the program that restores, lists and verifies.")
 set(CPACK_DEBIAN_RESTORE_PACKAGE_RECOMMENDS ca-certificates)
 
 set(CPACK_DEBIAN_SERVER_PACKAGE_NAME sqlite-s3-server)
 set(CPACK_COMPONENT_SERVER_DESCRIPTION "S3 server whose buckets are SQLite files
 ${about}
- This is a small S3 server for trying, testing and edges.")
+This is a small S3 server for trying, testing and edges.")
 
 set(CPACK_DEBIAN_HOOK_PACKAGE_NAME libsqlite-s3-hook0)
 set(CPACK_DEBIAN_HOOK_PACKAGE_SECTION libs)
 set(CPACK_COMPONENT_HOOK_DESCRIPTION "continuous backup of SQLite databases, library and extension
 ${about}
- This is the library for applications and the extension that SQLite loads.")
+This is the library for applications and the extension that SQLite loads.")
 set(CPACK_DEBIAN_HOOK_PACKAGE_RECOMMENDS ca-certificates)
+set(CPACK_DEBIAN_HOOK_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/packaging/hook/triggers)
 
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libsqlite-s3-hook-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_COMPONENT_DEV_DESCRIPTION "continuous backup of SQLite databases, development files
 ${about}
- These are the headers, pkg-config and CMake files of the library, and examples.")
+These are the headers, pkg-config and CMake files of the library, and examples.")
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
   "libsqlite-s3-hook0 (= ${PROJECT_VERSION}), libsqlite3-dev")
 
@@ -59,7 +60,7 @@ set(CPACK_DEBIAN_DOC_PACKAGE_SECTION doc)
 set(CPACK_DEBIAN_DOC_PACKAGE_ARCHITECTURE all)
 set(CPACK_COMPONENT_DOC_DESCRIPTION "continuous backup of SQLite databases, documentation
 ${about}
- These are the manual, the formats and the decisions behind them.")
+These are the manual, the formats and the decisions behind them.")
 
 if(SQLITE_S3_PACKAGES)
   foreach(component ${CPACK_COMPONENTS_ALL})

@@ -6,7 +6,9 @@
 
 #include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
+#include "agent/daemon/verify.h"
 #include "common/base/exit_codes.h"
+#include "common/config/environment.h"
 #include "common/config/url.h"
 
 namespace sqlite_s3 {
@@ -43,7 +45,34 @@ void PrintTable(const Json& databases) {
 
 }  // namespace
 
+namespace {
+
+// `verify DATABASE REPLICA`: nobody is asked.
+Result<Json> VerifyAlone(const ControlCommand& command) {
+  DatabaseSpec spec;
+  ASSIGN_OR_RETURN(spec.path, MakeAbsolutePath(command.database));
+  ASSIGN_OR_RETURN(const ReplicaConfig environment, EnvironmentDefaults());
+  ASSIGN_OR_RETURN(spec.replica, ParseReplicaConfig(command.replica, command.options, environment));
+  return VerifyDatabase(spec, nullptr, std::chrono::seconds(command.timeout_s));
+}
+
+void PrintVerified(const Json& done) {
+  fmt::print("verified: TXID {} is the database, {} pages, checksum {}; image {} and {} commits\n",
+             Field(done, "txid"), Field(done, "page_count"), Field(done, "checksum"),
+             Field(done, "image_txid"), Field(done, "commits"));
+}
+
+}  // namespace
+
 int RunControl(const ControlCommand& command) {
+  if (command.command == "verify" && !command.replica.empty()) {
+    const auto done = VerifyAlone(command);
+    if (!done.ok()) {
+      return Fail(done.status(), command.json);
+    }
+    command.json ? static_cast<void>(std::puts(done->dump().c_str())) : PrintVerified(*done);
+    return 0;
+  }
   if (command.control.empty()) {
     return Fail(
         InvalidArgumentError("which agent? hint: --control PATH, or SQLITE_S3_AGENT_CONTROL=PATH"),
@@ -103,6 +132,8 @@ int RunControl(const ControlCommand& command) {
         fmt::print("{}: TXID {}\n", Field(one, "database"), Field(one, "txid"));
       }
     }
+  } else if (command.command == "verify") {
+    PrintVerified(done);
   } else if (done.contains("txid")) {
     fmt::print("TXID {}\n", Field(done, "txid"));
   }

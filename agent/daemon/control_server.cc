@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "agent/daemon/health.h"
+#include "agent/daemon/verify.h"
 #include "common/base/exit_codes.h"
 #include "common/config/environment.h"
 #include "common/os/errno_status.h"
@@ -263,6 +264,10 @@ Result<Json> Do(Agent& agent, const Prices& prices, const nlohmann::json& reques
   }
   if (command == "sync") {
     return SyncOne(*task, Timeout(request), !Flag(request, "no_wait"));
+  }
+  if (command == "verify") {
+    ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine, EngineOf(*task));
+    return VerifyDatabase(task->spec(), engine.get(), Timeout(request));
   }
   if (command != "image" && command != "mark") {
     return InvalidArgumentError("unknown command '" + command + "'");

@@ -92,6 +92,12 @@ int Run(int argc, char** argv) {
       sub->add_flag("--no-wait", control.no_wait, "ask for it, do not wait")->excludes(timeout);
     }
   }
+  CLI::App* verify =
+      add_control("verify", "whether the replica leads to the database as it is now");
+  verify->add_option("database", control.database, only);
+  verify->add_option("replica", control.replica, "compare with this replica, without an agent");
+  verify->add_option("-o,--options", control.options, "key=value options of the replica");
+  verify->add_option("--timeout", control.timeout_s, "seconds")->check(CLI::Range(0, 86'400));
   CLI::App* mark = add_control("mark", "names the last commit");
   mark->add_option("database", control.database, "the database")->required();
   mark->add_option("name", control.name, "the mark's name")->required();

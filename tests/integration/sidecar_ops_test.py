@@ -197,6 +197,71 @@ class Status(Ops):
         self.assertEqual(self.ask("sync")["txid"], txid)
 
 
+class Verify(Ops):
+
+    def test_finds_the_live_database_in_the_replica_while_it_is_written_to(self):
+        application = self.make()
+        agent = self.start("-o", "interval=10ms")
+        self.wait_until_said(agent, "shipping")
+        stop = threading.Event()
+
+        def write():
+            while not stop.is_set():
+                application.run("INSERT INTO t VALUES(1, randomblob(3000))")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            found = [self.ask("verify", "--timeout", "300") for _ in range(3)]
+        finally:
+            stop.set()
+            writer.join()
+        self.assertLess(found[0]["txid"], found[-1]["txid"])
+        application.run("PRAGMA wal_checkpoint(TRUNCATE)")  # all in the file, nothing in the WAL
+        self.assertGreaterEqual(self.ask("verify")["txid"], found[-1]["txid"])
+        application.run("INSERT INTO t VALUES(1, 2)")  # and now most of it
+        text = subprocess.run([AGENT, "verify", "--control", self.control], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+        self.assertRegex(text, "^verified: TXID [0-9a-f]{16} is the database, ")
+        application.close()
+
+    def test_a_page_that_changed_behind_sqlites_back_is_corruption(self):
+        self.make().run("INSERT INTO t VALUES(1, zeroblob(9000))",
+                        "PRAGMA wal_checkpoint(TRUNCATE)").close()
+        agent = self.start()
+        self.wait_until_said(agent, "shipping")
+        self.ask("verify")
+        with open(self.path, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"x")
+        self.assertIn("leads to another database", self.ask("verify", code=5)["error"]["message"])
+
+    def test_a_missing_part_of_the_image_or_segment_is_named(self):
+        application = self.make()
+        agent = self.start("-o", "interval=10ms")
+        self.wait_until_said(agent, "shipping")
+        application.run("INSERT INTO t VALUES(1, 2)")
+        self.ask("verify")
+        for kind in (".part", ".seg"):
+            gone = max(os.path.join(folder, file) for folder, _, files in os.walk(self.replica)
+                       for file in files if file.endswith(kind))
+            os.rename(gone, self.path + ".gone")
+            error = self.ask("verify", code=3)["error"]
+            self.assertIn(os.path.splitext(os.path.basename(gone))[0], error["message"])
+            os.rename(self.path + ".gone", gone)
+        self.ask("verify")
+
+    def test_works_without_an_agent(self):
+        self.make().close()
+        replica = "file://" + self.replica
+        subprocess.run([AGENT, "run", "--once", self.path, replica], check=True,
+                       stderr=subprocess.DEVNULL)
+        self.ask("verify", self.path, replica)
+        Application(self.path).run("INSERT INTO t VALUES(1, 2)").close()
+        self.ask("verify", self.path, replica, code=4)
+        self.ask("verify", self.path, replica + "-not", code=3)
+
+
 class Alarm(Ops):
 
     def test_is_on_while_a_commit_does_not_get_there_and_ends_when_it_does(self):
