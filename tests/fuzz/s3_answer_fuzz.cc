@@ -9,6 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)ParseListPage(body);
   (void)ParseInitiatedUpload(body);
   (void)ParseUploadPage(body);
+  (void)ParseDeleteErrors(body);
   (void)ParseElementText(body, "CompleteMultipartUploadResult/ETag");
   S3ErrorDocument document;
   (void)ParseErrorDocument(body, document);

@@ -17,6 +17,14 @@ Status RunStep(ObjectStore& store, const PutStep& step) {
       return store.Put(step.key, AsBytes(body)).status();
     case PutStep::kDelete:
       return store.Delete(step.key);
+    case PutStep::kDeleteMany: {
+      ASSIGN_OR_RETURN(auto failures, store.DeleteMany(std::vector{std::string(step.key)}));
+      return failures.empty() ? Status::Ok() : failures.front().status;
+    }
+    case PutStep::kPutIfMatch: {
+      ASSIGN_OR_RETURN(const ObjectInfo there, store.Head(step.key));
+      return store.PutIfMatch(step.key, AsBytes(body), there.etag).status();
+    }
     case PutStep::kPutIfAbsent:
       break;
   }
