@@ -62,4 +62,46 @@ struct DoctorCommand {
 };
 int RunDoctor(const DoctorCommand& command);
 
+struct DiffCommand {
+  CommonOptions common;
+  std::string a, b, table;
+  bool sql = false;
+};
+int RunDiff(const DiffCommand& command);
+struct LogCommand {
+  CommonOptions common;
+  std::string since, until, table, grep;
+  uint64_t limit = 20;
+  bool rows = false;
+};
+int RunLog(const LogCommand& command);
+struct UndoCommand {
+  CommonOptions common;
+  std::string txid, until = "latest", output, apply;
+};
+int RunUndo(const UndoCommand& command);
+
+// Runs `attempt` with the newest image, and again with the one before as long as an image is what
+// is damaged; the first error, and its damage, when none will do.
+template <typename T, typename Attempt>
+Result<T> WithOlderImages(Damage* damage, const Attempt& attempt) {
+  Result<T> first = attempt(std::nullopt);
+  Damage first_damage = *damage;
+  Damage last = first_damage;
+  bool failed = !first.ok();
+  while (failed && last.image) {
+    *damage = {};
+    Result<T> again = attempt(last.image);
+    if (again.ok()) {
+      return again;
+    }
+    if (!damage->image || !(*damage->image < *last.image)) {
+      break;
+    }
+    last = *damage;
+  }
+  *damage = first_damage;
+  return first;
+}
+
 }  // namespace sqlite_s3

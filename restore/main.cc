@@ -64,6 +64,43 @@ int Run(int argc, char** argv) {
   doctor_app->add_flag("--abort-uploads", doctor.abort_uploads,
                        "also abort uploads below the prefix that began more than a day ago");
 
+  DiffCommand diff;
+  CLI::App* diff_app = app.add_subcommand(
+      "diff", "the rows that differ between two restore points, from the pages alone");
+  AddCommon(*diff_app, diff.common);
+  diff_app->add_option("a", diff.a, "a restore point: " + until_help)->required();
+  diff_app->add_option("b", diff.b, "another one")->required();
+  diff_app->add_option("--table", diff.table, "only this table");
+  diff_app->add_flag("--sql", diff.sql, "an SQL script that makes B of A, instead of the rows");
+
+  LogCommand log;
+  CLI::App* log_app = app.add_subcommand(
+      "log", "the commits, newest first: tables, schema, and how many rows each changed");
+  AddCommon(*log_app, log.common);
+  log_app->add_option("--since", log.since, until_help);
+  log_app->add_option("--until", log.until, until_help);
+  log_app->add_option("--limit", log.limit, "at most N commits, 0 for all (default: 20)");
+  log_app->add_option("--table", log.table, "only commits that changed this table");
+  log_app->add_option("--grep", log.grep,
+                      "only commits with this text in a row, a schema change or a mark");
+  log_app->add_flag("--rows", log.rows, "also the rows");
+
+  UndoCommand undo;
+  CLI::App* undo_app = app.add_subcommand(
+      "undo",
+      "an SQL script that reverses one commit; refused where later commits touched its rows");
+  AddCommon(*undo_app, undo.common);
+  undo_app->add_option("txid", undo.txid, "the commit, as `log` prints it, or mark:NAME")
+      ->required();
+  undo_app->add_option("--until", undo.until,
+                       "the state that the script is for (default: latest): " + until_help);
+  auto* undo_output = undo_app->add_option("-o,--output", undo.output,
+                                           "write the script there (default: standard output)");
+  undo_app
+      ->add_option("--apply", undo.apply,
+                   "run it on this database, with triggers off: all of it or nothing")
+      ->excludes(undo_output);
+
   // The main job has no name of its own: sqlite-s3-restore REPLICA -o DB.
   RestoreCommand restore;
   CLI::App main_app("Restores a SQLite database to any commit of its replica.",
@@ -88,8 +125,11 @@ int Run(int argc, char** argv) {
   main_app.add_flag("--if-not-exists", restore.if_not_exists, "do nothing if the target exists");
 
   const std::string first = argc > 1 ? argv[1] : "--help";
-  const bool named = first == "list" || first == "info" || first == "verify" || first == "doctor" ||
-                     first == "--version" || first == "--help" || first == "-h";
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  const bool named = first == "--version" || first == "--help" || first == "-h" ||
+                     std::any_of(commands.begin(), commands.end(), [&](const CLI::App* command) {
+                       return command->get_name() == first;
+                     });
   CLI::App& chosen = named ? app : main_app;
   try {
     chosen.parse(argc, argv);
@@ -117,6 +157,15 @@ int Run(int argc, char** argv) {
   }
   if (*doctor_app) {
     return RunDoctor(doctor);
+  }
+  if (*diff_app) {
+    return RunDiff(diff);
+  }
+  if (*log_app) {
+    return RunLog(log);
+  }
+  if (*undo_app) {
+    return RunUndo(undo);
   }
   if (named) {
     std::fputs(app.help().c_str(), stdout);

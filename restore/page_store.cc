@@ -103,6 +103,9 @@ Status PageStore::ReadBehindCache(PageNumber page, std::span<uint8_t> out) {
       return Status::Ok();
     }
   }
+  if (older_ != nullptr) {
+    RETURN_IF_ERROR(older_->Provide(page));
+  }
   return ReadExactlyAt(file_, uint64_t{page - 1} * page_size_, out, name_);
 }
 
@@ -142,6 +145,11 @@ Status PageStore::Write(PageNumber page, ByteSpan content, bool old) {
   Entry& entry = entries_[slot];
   if (old) {
     checksum_ ^= entry.hash;
+    if (watcher_ != nullptr) {
+      RETURN_IF_ERROR(watcher_->Replaced(page, ByteSpan(Data(slot), page_size_)));
+    }
+  } else if (older_ != nullptr) {
+    older_->Supersede(page);
   }
   std::memcpy(Data(slot), content.data(), page_size_);
   entry.hash = hasher_.Hash(page, content);
@@ -175,6 +183,10 @@ Status PageStore::Resize(uint32_t page_count) {
     if (page != lock_page_) {
       ASSIGN_OR_RETURN(const uint32_t slot, Load(static_cast<PageNumber>(page), true));
       checksum_ ^= entries_[slot].hash;
+      if (watcher_ != nullptr) {
+        RETURN_IF_ERROR(
+            watcher_->Replaced(static_cast<PageNumber>(page), ByteSpan(Data(slot), page_size_)));
+      }
     }
   }
   if (page_count < page_count_) {

@@ -24,6 +24,24 @@ class NewerPages {
   virtual Result<bool> Read(PageNumber number, std::span<uint8_t> page) = 0;
 };
 
+// Pages that the file does not have yet: those of an image that is read page by page, as needed.
+class OlderPages {
+ public:
+  virtual ~OlderPages() = default;
+  // Comes before `number` is read from the file: after OK the file has it.
+  virtual Status Provide(PageNumber number) = 0;
+  // The page is about to be written without ever having been read.
+  virtual void Supersede(PageNumber number) = 0;
+};
+
+// Sees each page before it goes, for who wants to keep it.
+class PageWatcher {
+ public:
+  virtual ~PageWatcher() = default;
+  // `content` is replaced, or cut off with the end of the database.
+  virtual Status Replaced(PageNumber number, ByteSpan content) = 0;
+};
+
 class PageStore {
  public:
   // `file` is open for reading and writing; `name` is for messages. Both and `hasher` must outlive
@@ -38,6 +56,10 @@ class PageStore {
   // From now on the file is written by somebody else (SQLite's checkpoint): changed pages are
   // looked up in `newer` when the cache has let go of them. It must outlive the store.
   void ReadThrough(NewerPages& newer) { newer_ = &newer; }
+
+  // Both may be null, and must outlive the store.
+  void ReadBeneath(OlderPages* older) { older_ = older; }
+  void Watch(PageWatcher* watcher) { watcher_ = watcher; }
 
   uint32_t page_count() const { return page_count_; }
   uint64_t checksum() const { return checksum_; }
@@ -85,6 +107,8 @@ class PageStore {
   const PageHasher& hasher_;
   const PageNumber lock_page_;
   NewerPages* newer_ = nullptr;
+  OlderPages* older_ = nullptr;
+  PageWatcher* watcher_ = nullptr;
   uint32_t capacity_ = 0;  // in pages
   uint32_t slab_pages_ = 0;
   std::vector<std::unique_ptr<uint8_t[]>> slabs_;

@@ -62,6 +62,12 @@ struct ImageFrame {
 // naming `key`, kUnimplemented for a newer format version.
 Result<std::vector<ImageFrame>> ParseImagePart(ByteSpan part, uint32_t page_size,
                                                std::string_view key);
+// The same from the end of a part alone, for who reads single frames by range. `tail` is the last
+// bytes of the part, at least its footer of 40 bytes; ImagePartTailBytes says how many hold index
+// and footer. kCorruption as above; kInvalidArgument when `tail` does not reach back to the index.
+Result<uint64_t> ImagePartTailBytes(ByteSpan tail, uint64_t part_bytes, std::string_view key);
+Result<std::vector<ImageFrame>> ParseImagePartTail(ByteSpan tail, uint64_t part_bytes,
+                                                   uint32_t page_size, std::string_view key);
 // Fills `out` (page_count x page_size bytes) with the frame's pages in run order. A frame read
 // alone by range is decoded with `part` being those bytes and offset 0. kCorruption also when the
 // content does not fit the frame's checksum. Thread-safe.

@@ -65,38 +65,58 @@ Status ReadRuns(ByteReader& in, uint32_t page_size, ImageFrame& frame) {
   return Status::Ok();
 }
 
-Status Parse(ByteSpan part, uint32_t page_size, std::vector<ImageFrame>& frames) {
+// What the footer says.
+struct Footer {
+  uint64_t index_offset = 0;
+  uint32_t frame_count = 0;
+  uint32_t page_count = 0;
+  ByteSpan digest;
+  ByteSpan header;  // the copy
+};
+
+Status ReadFooter(ByteSpan tail, uint64_t part_bytes, Footer& out) {
+  if (part_bytes < kImagePartHeaderBytes + kImagePartFooterBytes ||
+      part_bytes > kMaxImagePartBytes || tail.size() < kImagePartFooterBytes ||
+      tail.size() > part_bytes) {
+    return Corrupt(fmt::format("impossible size {}", part_bytes));
+  }
+  ByteReader footer(tail.last(kImagePartFooterBytes));
+  out.index_offset = footer.U64();
+  out.frame_count = footer.U32();
+  out.page_count = footer.U32();
+  out.digest = footer.Raw(sizeof(Digest::bytes));
+  out.header = footer.Raw(kImagePartHeaderBytes);
+  if (out.index_offset < kImagePartHeaderBytes ||
+      out.index_offset > part_bytes - kImagePartFooterBytes) {
+    return Corrupt("impossible index offset");
+  }
+  return Status::Ok();
+}
+
+// `tail`: the last bytes of the part, with the index.
+Status ParseTail(ByteSpan tail, uint64_t part_bytes, uint32_t page_size,
+                 std::vector<ImageFrame>& frames) {
   if (!IsValidPageSize(page_size)) {
     return InvalidArgumentError(fmt::format("image part: invalid page size {}", page_size));
   }
-  RETURN_IF_ERROR(CheckHeader(part, page_size));
-  if (part.size() < kImagePartHeaderBytes + kImagePartFooterBytes ||
-      part.size() > kMaxImagePartBytes) {
-    return Corrupt(fmt::format("impossible size {}", part.size()));
+  Footer footer;
+  RETURN_IF_ERROR(ReadFooter(tail, part_bytes, footer));
+  RETURN_IF_ERROR(CheckHeader(footer.header, page_size));
+  const uint64_t index_bytes = part_bytes - kImagePartFooterBytes - footer.index_offset;
+  if (index_bytes + kImagePartFooterBytes > tail.size()) {
+    return InvalidArgumentError("image part: the index does not lie in these bytes");
   }
-  ByteSpan body = part.first(part.size() - kImagePartFooterBytes);
-  ByteReader footer(part.last(kImagePartFooterBytes));
-  uint64_t index_offset = footer.U64();
-  uint32_t frame_count = footer.U32();
-  uint32_t page_count = footer.U32();
-  ByteSpan digest = footer.Raw(sizeof(Digest::bytes));
-  ByteSpan header = part.first(kImagePartHeaderBytes);
-  if (!std::ranges::equal(footer.Raw(kImagePartHeaderBytes), header)) {
-    return Corrupt("header and footer disagree");
-  }
-  if (index_offset < kImagePartHeaderBytes || index_offset > body.size()) {
-    return Corrupt("impossible index offset");
-  }
-  ByteSpan index = body.subspan(static_cast<size_t>(index_offset));
-  ByteSpan indexed =
-      part.subspan(static_cast<size_t>(index_offset), index.size() + kImagePartCoveredFooterBytes);
-  Bytes covered(indexed.begin(), indexed.end());
-  covered.insert(covered.end(), header.begin(), header.end());
-  if (!std::ranges::equal(digest, ComputeDigest(covered).bytes)) {
+  const ByteSpan indexed = tail.last(static_cast<size_t>(index_bytes) + kImagePartFooterBytes);
+  const ByteSpan index = indexed.first(static_cast<size_t>(index_bytes));
+  const ByteSpan covered_part = indexed.first(index.size() + kImagePartCoveredFooterBytes);
+  Bytes covered(covered_part.begin(), covered_part.end());
+  covered.insert(covered.end(), footer.header.begin(), footer.header.end());
+  if (!std::ranges::equal(footer.digest, ComputeDigest(covered).bytes)) {
     return Corrupt("the digest does not fit the index");
   }
+  const uint32_t frame_count = footer.frame_count;
   if (frame_count == 0 || frame_count > index.size() / kMinIndexEntryBytes ||
-      frame_count > body.size() / kMinImageFrameBytes) {
+      frame_count > part_bytes / kMinImageFrameBytes) {
     return Corrupt(fmt::format("impossible number of frames {}", frame_count));
   }
   ByteReader in(index);
@@ -105,7 +125,7 @@ Status Parse(ByteSpan part, uint32_t page_size, std::vector<ImageFrame>& frames)
   frames.resize(frame_count);
   for (ImageFrame& frame : frames) {
     uint64_t size_bytes = in.Varint();
-    if (!in.ok() || size_bytes < kMinImageFrameBytes || size_bytes > index_offset - offset) {
+    if (!in.ok() || size_bytes < kMinImageFrameBytes || size_bytes > footer.index_offset - offset) {
       return Corrupt("a frame is not whole");
     }
     frame.offset = offset;
@@ -114,10 +134,23 @@ Status Parse(ByteSpan part, uint32_t page_size, std::vector<ImageFrame>& frames)
     RETURN_IF_ERROR(ReadRuns(in, page_size, frame));
     pages += frame.page_count;
   }
-  if (in.remaining() != 0 || offset != index_offset || pages != page_count) {
+  if (in.remaining() != 0 || offset != footer.index_offset || pages != footer.page_count) {
     return Corrupt("frames, index and footer disagree");
   }
   return Status::Ok();
+}
+
+Status Parse(ByteSpan part, uint32_t page_size, std::vector<ImageFrame>& frames) {
+  if (!IsValidPageSize(page_size)) {
+    return InvalidArgumentError(fmt::format("image part: invalid page size {}", page_size));
+  }
+  RETURN_IF_ERROR(CheckHeader(part, page_size));
+  Footer footer;
+  RETURN_IF_ERROR(ReadFooter(part, part.size(), footer));
+  if (!std::ranges::equal(footer.header, part.first(kImagePartHeaderBytes))) {
+    return Corrupt("header and footer disagree");
+  }
+  return ParseTail(part, part.size(), page_size, frames);
 }
 
 }  // namespace
@@ -126,6 +159,23 @@ Result<std::vector<ImageFrame>> ParseImagePart(ByteSpan part, uint32_t page_size
                                                std::string_view key) {
   std::vector<ImageFrame> frames;
   if (Status s = Parse(part, page_size, frames); !s.ok()) {
+    return s.WithContext(key);
+  }
+  return frames;
+}
+
+Result<uint64_t> ImagePartTailBytes(ByteSpan tail, uint64_t part_bytes, std::string_view key) {
+  Footer footer;
+  if (Status s = ReadFooter(tail, part_bytes, footer); !s.ok()) {
+    return s.WithContext(key);
+  }
+  return part_bytes - footer.index_offset;
+}
+
+Result<std::vector<ImageFrame>> ParseImagePartTail(ByteSpan tail, uint64_t part_bytes,
+                                                   uint32_t page_size, std::string_view key) {
+  std::vector<ImageFrame> frames;
+  if (Status s = ParseTail(tail, part_bytes, page_size, frames); !s.ok()) {
     return s.WithContext(key);
   }
   return frames;

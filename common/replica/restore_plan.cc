@@ -259,24 +259,26 @@ std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments, 
   return times;
 }
 
+int64_t RestorePointClock::At(Txid txid, int64_t time_us) {
+  bool starts_anew = false;
+  for (; next_image_ < images_.size() && images_[next_image_].txid <= txid; ++next_image_) {
+    image_time_us_ = std::max(image_time_us_, images_[next_image_].commit_time_us);
+    // An image may lie before the first segment, or on this very commit.
+    starts_anew = images_[next_image_].txid == txid;
+    floor_us_ = image_time_us_;
+  }
+  floor_us_ = starts_anew ? image_time_us_ : std::max(floor_us_, time_us);
+  return floor_us_;
+}
+
 std::vector<int64_t> RestorePointTimes(const std::vector<SegmentSummary>& segments,
                                        const std::vector<ImageManifest>& images) {
+  RestorePointClock clock(images);
   std::vector<int64_t> times;
-  auto image = images.begin();
-  int64_t image_time_us = INT64_MIN;
-  int64_t floor_us = INT64_MIN;
   for (const SegmentSummary& segment : segments) {
     Txid txid = segment.header.first_txid;
     for (const CommitRecord& record : segment.commits) {
-      bool starts_anew = false;
-      for (; image != images.end() && image->txid <= txid; ++image) {
-        image_time_us = std::max(image_time_us, image->commit_time_us);
-        // An image may lie before the first segment, or on this very commit.
-        starts_anew = image->txid == txid;
-        floor_us = image_time_us;
-      }
-      floor_us = starts_anew ? image_time_us : std::max(floor_us, record.time_us);
-      times.push_back(floor_us);
+      times.push_back(clock.At(txid, record.time_us));
       txid = txid.Next();
     }
   }

@@ -59,6 +59,20 @@ struct RestorePlan {
 std::vector<int64_t> MonotoneTimes(const std::vector<SegmentSummary>& segments,
                                    int64_t floor_us = INT64_MIN);
 
+// The same commit by commit, and from each image of the history on anew: the times that plans see.
+class RestorePointClock {
+ public:
+  // `images` as ImagesOfHistory gives them; must outlive the clock.
+  explicit RestorePointClock(const std::vector<ImageManifest>& images) : images_(images) {}
+  // TXIDs ascending, from one at or after the first image.
+  int64_t At(Txid txid, int64_t time_us);
+
+ private:
+  const std::vector<ImageManifest>& images_;
+  size_t next_image_ = 0;
+  int64_t image_time_us_ = INT64_MIN;
+  int64_t floor_us_ = INT64_MIN;
+};
 // The times that plans see: the same, but from each image of the history on anew. `segments` as
 // ReadChain gives them, from a segment that holds or follows the first image of `images`; `images`
 // as ImagesOfHistory gives them.

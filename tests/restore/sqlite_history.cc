@@ -25,13 +25,14 @@ History::Options OptionsFor(uint32_t page_size, uint64_t seed) {
 
 }  // namespace
 
-SqliteHistory::SqliteHistory(ObjectStore& store, uint32_t page_size, uint64_t seed, int auto_vacuum)
+SqliteHistory::SqliteHistory(ObjectStore& store, uint32_t page_size, uint64_t seed, int auto_vacuum,
+                             const std::string& encoding)
     : history_(store, OptionsFor(page_size, seed)), random_(seed) {
   auto db = Connection::Open(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 0);
   Must(db.status());
   db_ = std::move(*db);
-  Must(db_.Exec(("PRAGMA page_size=" + std::to_string(page_size) +
-                 ";PRAGMA auto_vacuum=" + std::to_string(auto_vacuum) +
+  Must(db_.Exec(("PRAGMA page_size=" + std::to_string(page_size) + ";PRAGMA encoding='" + encoding +
+                 "';PRAGMA auto_vacuum=" + std::to_string(auto_vacuum) +
                  ";PRAGMA journal_mode=WAL;PRAGMA wal_autocheckpoint=0;PRAGMA synchronous=OFF;"
                  "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b BLOB);"
                  "CREATE INDEX t_a ON t(a);PRAGMA wal_checkpoint(TRUNCATE);")

@@ -17,7 +17,8 @@ namespace sqlite_s3 {
 class SqliteHistory {
  public:
   // TXID 1 is an empty table of a database with these page size and auto_vacuum (0, 1, 2).
-  SqliteHistory(ObjectStore& store, uint32_t page_size, uint64_t seed, int auto_vacuum = 0);
+  SqliteHistory(ObjectStore& store, uint32_t page_size, uint64_t seed, int auto_vacuum = 0,
+                const std::string& encoding = "UTF-8");
 
   // One random change that commits; cuts a segment and makes an image now and then.
   Txid Step(const History::Commit& how = {});

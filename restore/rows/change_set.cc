@@ -1,0 +1,163 @@
+#include "restore/rows/change_set.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
+
+uint64_t MemoryOf(const std::vector<Value>& values) {
+  uint64_t bytes = 0;
+  for (const Value& value : values) {
+    bytes += sizeof(Value) + value.bytes.size();
+  }
+  return bytes;
+}
+
+std::string Columns(const TableInfo& table, const std::vector<Value>& values, int64_t rowid) {
+  std::string text;
+  if (!table.without_rowid && table.rowid_column < 0) {
+    text = fmt::format("rowid={}", rowid);
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    text.append(text.empty() ? "" : ", ").append(Printable(table.columns[i].name)).append("=");
+    text += SqlLiteral(values[i], table.encoding);
+  }
+  return text;
+}
+
+}  // namespace
+
+ChangeSet Reversed(ChangeSet changes) {
+  for (SchemaChange& change : changes.schema) {
+    std::swap(change.before, change.after);
+  }
+  for (PragmaChange& change : changes.pragmas) {
+    std::swap(change.before, change.after);
+  }
+  for (TableChanges& table : changes.tables) {
+    std::swap(table.before, table.after);
+    std::swap(table.inserted, table.deleted);
+    for (RowChange& row : table.rows) {
+      std::swap(row.before, row.after);
+      row.op = row.op == RowOp::kInsert   ? RowOp::kDelete
+               : row.op == RowOp::kDelete ? RowOp::kInsert
+                                          : RowOp::kUpdate;
+    }
+  }
+  return changes;
+}
+
+std::string RowKey(const TableChanges& table, const RowChange& row) {
+  const bool old = row.op == RowOp::kDelete;
+  const TableInfo& info = old ? *table.before : *table.after;
+  const std::vector<Value>& values = old ? row.before : row.after;
+  if (!info.without_rowid) {
+    return fmt::format("{}={}",
+                       info.rowid_column >= 0
+                           ? Printable(info.columns[static_cast<size_t>(info.rowid_column)].name)
+                           : "rowid",
+                       row.rowid);
+  }
+  std::string text;
+  for (const int column : info.key) {
+    const auto i = static_cast<size_t>(column);
+    text.append(text.empty() ? "" : ", ").append(Printable(info.columns[i].name)).append("=");
+    text += SqlLiteral(values[i], info.encoding);
+  }
+  return text;
+}
+
+Status ChangeCollector::Schema(const std::vector<SchemaChange>& schema,
+                               const std::vector<PragmaChange>& pragmas) {
+  changes_.schema = schema;
+  changes_.pragmas = pragmas;
+  return Status::Ok();
+}
+
+Status ChangeCollector::BeginTable(const TableChange& table) {
+  TableChanges changes;
+  changes.name = table.name;
+  changes.shadow = table.shadow;
+  if (table.before != nullptr) {
+    changes.before = *table.before;
+  }
+  if (table.after != nullptr) {
+    changes.after = *table.after;
+  }
+  changes_.tables.push_back(std::move(changes));
+  return Status::Ok();
+}
+
+Status ChangeCollector::Row(const RowChange& row) {
+  TableChanges& table = changes_.tables.back();
+  ++(row.op == RowOp::kInsert   ? table.inserted
+     : row.op == RowOp::kDelete ? table.deleted
+                                : table.updated);
+  if (keep_rows_) {
+    bytes_ += sizeof(RowChange) + MemoryOf(row.before) + MemoryOf(row.after);
+    if (bytes_ > kMaxBytes) {
+      return ResourceExhaustedError(
+          "more than 1 GiB of rows differ, hint: one table at a time with --table, or restore both "
+          "points and compare");
+    }
+    table.rows.push_back(row);
+  }
+  return Status::Ok();
+}
+
+std::string DescribeRow(const TableChanges& table, const RowChange& row) {
+  if (row.op == RowOp::kInsert) {
+    return "+ " + Columns(*table.after, row.after, row.rowid);
+  }
+  if (row.op == RowOp::kDelete) {
+    return "- " + Columns(*table.before, row.before, row.rowid);
+  }
+  std::string text = "~ " + RowKey(table, row) + ":";
+  const bool same_columns = table.before->columns.size() == table.after->columns.size();
+  bool first = true;
+  for (size_t i = 0; i < row.after.size(); ++i) {
+    if (same_columns && row.before[i] == row.after[i]) {
+      continue;
+    }
+    text.append(first ? " " : ", ").append(Printable(table.after->columns[i].name)).append(" ");
+    if (same_columns) {
+      text.append(SqlLiteral(row.before[i], table.before->encoding)).append(" -> ");
+    }
+    text += SqlLiteral(row.after[i], table.after->encoding);
+    first = false;
+  }
+  return text;
+}
+
+std::string DescribeSchemaChange(const SchemaChange& change) {
+  if (!change.before) {
+    return Printable(change.after->sql);
+  }
+  if (!change.after) {
+    return "dropped: " + Printable(change.before->sql);
+  }
+  return "was: " + Printable(change.before->sql) + "\n    now: " + Printable(change.after->sql);
+}
+
+std::string DescribePragmaChange(const PragmaChange& change) {
+  return fmt::format("{} {} -> {}", change.name, change.before, change.after);
+}
+
+std::string DescribeCounts(const TableChanges& table) {
+  std::string text;
+  const auto add = [&](uint64_t n, const char* word) {
+    if (n != 0) {
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", n, word);
+    }
+  };
+  add(table.inserted, "inserted");
+  add(table.updated, "updated");
+  add(table.deleted, "deleted");
+  return text;
+}
+
+}  // namespace sqlite_s3

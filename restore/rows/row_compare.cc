@@ -1,0 +1,236 @@
+#include "restore/rows/row_compare.h"
+
+#include <algorithm>
+#include <map>
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr uint64_t kMaxKeyedBytes = uint64_t{2} << 30;  // rows of a table WITHOUT ROWID, in memory
+
+// The rows on leaf pages of a rowid table, in order.
+class RowStream {
+ public:
+  explicit RowStream(const RowsOnPages& rows) : rows_(rows) {}
+
+  Status Open() {
+    for (const PageNumber number : rows_.pages) {
+      ASSIGN_OR_RETURN(const BtreePage page, ReadLeaf(number));
+      if (page.cell_count() > 0) {
+        ASSIGN_OR_RETURN(const Cell cell, page.CellAt(0));
+        order_.push_back({cell.rowid, number});
+      }
+    }
+    std::sort(order_.begin(), order_.end());
+    return Next();
+  }
+  bool done() const { return done_; }
+  const Cell& cell() const { return cell_; }
+  Result<Bytes> Payload() const { return ReadPayload(rows_.state->view, cell_, Usable()); }
+
+  Status Next() {
+    while (!page_ || next_cell_ == page_->cell_count()) {
+      if (next_page_ == order_.size()) {
+        done_ = true;
+        return Status::Ok();
+      }
+      ASSIGN_OR_RETURN(page_, ReadLeaf(order_[next_page_++].second));
+      next_cell_ = 0;
+    }
+    const std::optional<int64_t> last = any_ ? std::optional(cell_.rowid) : std::nullopt;
+    ASSIGN_OR_RETURN(cell_, page_->CellAt(next_cell_++));
+    any_ = true;
+    if (last && cell_.rowid <= *last) {
+      return CorruptionError("the rows of table '" + Printable(rows_.table->name) +
+                             "' are not in order");
+    }
+    return Status::Ok();
+  }
+
+ private:
+  uint32_t Usable() const { return rows_.state->header.usable_bytes; }
+  Result<BtreePage> ReadLeaf(PageNumber number) {
+    ASSIGN_OR_RETURN(BtreePage page, BtreePage::Read(rows_.state->view, number, Usable()));
+    if (page.interior() || !page.table()) {
+      return CorruptionError("page " + std::to_string(number) + " is no leaf of table '" +
+                             Printable(rows_.table->name) + "'");
+    }
+    return page;
+  }
+
+  const RowsOnPages& rows_;
+  std::vector<std::pair<int64_t, PageNumber>> order_;
+  size_t next_page_ = 0;
+  std::optional<BtreePage> page_;
+  uint32_t next_cell_ = 0;
+  Cell cell_;
+  bool any_ = false;
+  bool done_ = false;
+};
+
+// How the columns before correspond to those after.
+std::vector<int> MapColumns(const TableInfo& before, const TableInfo& after) {
+  std::vector<int> map(after.columns.size(), -1);
+  for (size_t i = 0; i < map.size(); ++i) {
+    if (before.columns.size() == after.columns.size()) {
+      map[i] = static_cast<int>(i);  // renamed, at most
+      continue;
+    }
+    for (size_t k = 0; k < before.columns.size(); ++k) {
+      if (before.columns[k].name == after.columns[i].name) {
+        map[i] = static_cast<int>(k);
+      }
+    }
+  }
+  return map;
+}
+
+class Comparer {
+ public:
+  Comparer(const RowsOnPages& before, const RowsOnPages& after,
+           const std::function<Status(const RowChange&)>& found)
+      : before_(before), after_(after), found_(found) {
+    if (before.table != nullptr && after.table != nullptr) {
+      map_ = MapColumns(*before.table, *after.table);
+    }
+  }
+
+  Status Deleted(int64_t rowid, const Bytes& payload) {
+    RowChange row;
+    row.op = RowOp::kDelete;
+    row.rowid = rowid;
+    ASSIGN_OR_RETURN(row.before, before_.table->Values(rowid, payload));
+    return found_(row);
+  }
+  Status Inserted(int64_t rowid, const Bytes& payload) {
+    RowChange row;
+    row.op = RowOp::kInsert;
+    row.rowid = rowid;
+    ASSIGN_OR_RETURN(row.after, after_.table->Values(rowid, payload));
+    return found_(row);
+  }
+  Status Both(int64_t rowid, const Bytes& old_payload, const Bytes& new_payload) {
+    if (old_payload == new_payload) {
+      return Status::Ok();
+    }
+    RowChange row;
+    row.op = RowOp::kUpdate;
+    row.rowid = rowid;
+    ASSIGN_OR_RETURN(row.before, before_.table->Values(rowid, old_payload));
+    ASSIGN_OR_RETURN(row.after, after_.table->Values(rowid, new_payload));
+    for (size_t i = 0; i < map_.size(); ++i) {
+      // A column that there was not had its default.
+      const Value was = map_[i] >= 0 ? row.before[static_cast<size_t>(map_[i])]
+                                     : after_.table->columns[i].standard.value_or(Value());
+      if (!(was == row.after[i])) {
+        return found_(row);
+      }
+    }
+    return Status::Ok();  // the same values, stored in another way
+  }
+
+ private:
+  const RowsOnPages& before_;
+  const RowsOnPages& after_;
+  const std::function<Status(const RowChange&)>& found_;
+  std::vector<int> map_;
+};
+
+Status CompareByRowid(const RowsOnPages& before, const RowsOnPages& after, bool chains_unchanged,
+                      Comparer& comparer) {
+  RowStream a(before);
+  RowStream b(after);
+  RETURN_IF_ERROR(a.Open());
+  RETURN_IF_ERROR(b.Open());
+  while (!a.done() || !b.done()) {
+    if (b.done() || (!a.done() && a.cell().rowid < b.cell().rowid)) {
+      ASSIGN_OR_RETURN(const Bytes payload, a.Payload());
+      RETURN_IF_ERROR(comparer.Deleted(a.cell().rowid, payload));
+      RETURN_IF_ERROR(a.Next());
+    } else if (a.done() || b.cell().rowid < a.cell().rowid) {
+      ASSIGN_OR_RETURN(const Bytes payload, b.Payload());
+      RETURN_IF_ERROR(comparer.Inserted(b.cell().rowid, payload));
+      RETURN_IF_ERROR(b.Next());
+    } else {
+      const Cell& x = a.cell();
+      const Cell& y = b.cell();
+      const bool same_cell =
+          x.payload_bytes == y.payload_bytes && x.overflow == y.overflow &&
+          std::equal(x.local.begin(), x.local.end(), y.local.begin(), y.local.end());
+      if (!same_cell || (x.overflow != 0 && !chains_unchanged)) {
+        ASSIGN_OR_RETURN(const Bytes old_payload, a.Payload());
+        ASSIGN_OR_RETURN(const Bytes new_payload, b.Payload());
+        RETURN_IF_ERROR(comparer.Both(x.rowid, old_payload, new_payload));
+      }
+      RETURN_IF_ERROR(a.Next());
+      RETURN_IF_ERROR(b.Next());
+    }
+  }
+  return Status::Ok();
+}
+
+Result<std::map<std::string, Bytes>> RowsByKey(const RowsOnPages& rows) {
+  std::map<std::string, Bytes> by_key;
+  uint64_t bytes = 0;
+  const uint32_t usable = rows.table == nullptr ? 0 : rows.state->header.usable_bytes;
+  for (const PageNumber number : rows.pages) {
+    ASSIGN_OR_RETURN(const BtreePage page, BtreePage::Read(rows.state->view, number, usable));
+    if (page.table()) {
+      return CorruptionError("page " + std::to_string(number) + " is none of table '" +
+                             Printable(rows.table->name) + "'");
+    }
+    for (uint32_t i = 0; i < page.cell_count(); ++i) {
+      ASSIGN_OR_RETURN(const Cell cell, page.CellAt(i));
+      ASSIGN_OR_RETURN(Bytes payload, ReadPayload(rows.state->view, cell, usable));
+      ASSIGN_OR_RETURN(const std::vector<Value> values, rows.table->Values(0, payload));
+      std::string key;
+      for (const int column : rows.table->key) {
+        const Value& value = values[static_cast<size_t>(column)];
+        const std::string literal = SqlLiteral(value, rows.table->encoding);
+        key.append(std::to_string(literal.size())).append(":").append(literal);
+      }
+      bytes += key.size() + payload.size();
+      if (bytes > kMaxKeyedBytes) {
+        return ResourceExhaustedError("more than 2 GiB of rows of table '" +
+                                      Printable(rows.table->name) +
+                                      "' differ, hint: restore both points and compare");
+      }
+      by_key[std::move(key)] = std::move(payload);
+    }
+  }
+  return by_key;
+}
+
+Status CompareByKey(const RowsOnPages& before, const RowsOnPages& after, Comparer& comparer) {
+  ASSIGN_OR_RETURN(const auto old_rows, RowsByKey(before));
+  ASSIGN_OR_RETURN(const auto new_rows, RowsByKey(after));
+  auto b = new_rows.begin();
+  for (auto a = old_rows.begin(); a != old_rows.end() || b != new_rows.end();) {
+    if (b == new_rows.end() || (a != old_rows.end() && a->first < b->first)) {
+      RETURN_IF_ERROR(comparer.Deleted(0, (a++)->second));
+    } else if (a == old_rows.end() || b->first < a->first) {
+      RETURN_IF_ERROR(comparer.Inserted(0, (b++)->second));
+    } else {
+      RETURN_IF_ERROR(comparer.Both(0, (a++)->second, (b++)->second));
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status CompareRows(const RowsOnPages& before, const RowsOnPages& after, bool chains_unchanged,
+                   const std::function<Status(const RowChange&)>& found) {
+  Comparer comparer(before, after, found);
+  const TableInfo& any = after.table != nullptr ? *after.table : *before.table;
+  if (before.table != nullptr && after.table != nullptr &&
+      before.table->without_rowid != after.table->without_rowid) {
+    const RowsOnPages none;
+    RETURN_IF_ERROR(CompareRows(before, none, chains_unchanged, found));
+    return CompareRows(none, after, chains_unchanged, found);
+  }
+  return any.without_rowid ? CompareByKey(before, after, comparer)
+                           : CompareByRowid(before, after, chains_unchanged, comparer);
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,21 @@
+#pragma once
+// Compares the rows on some pages of a table before with those on some pages after.
+
+#include <functional>
+#include <vector>
+
+#include "restore/rows/differ.h"
+
+namespace sqlite_s3 {
+
+struct RowsOnPages {
+  const DatabaseState* state = nullptr;
+  const TableInfo* table = nullptr;  // null: there is no such table, and there are no pages
+  std::vector<PageNumber> pages;
+};
+// Calls `found` for each row that differs. `chains_unchanged`: no overflow page changed, so that
+// cells which are equal are equal rows.
+Status CompareRows(const RowsOnPages& before, const RowsOnPages& after, bool chains_unchanged,
+                   const std::function<Status(const RowChange&)>& found);
+
+}  // namespace sqlite_s3
