@@ -1,5 +1,6 @@
-// restore_rate: sqlite-s3-restore against copying the same bytes, and how many commits a second it
-// applies. The program is the one of this build, in ../bin.
+// restore_rate: sqlite-s3-restore against copying the same bytes, how many commits a second it
+// applies, and diff and undo of one small commit against restoring the database. The program is the
+// one of this build, in ../bin.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -134,6 +135,39 @@ void Commits(const Arguments& arguments, const std::string& program) {
   Print(f);
 }
 
+// One small commit of a large database: what it did, and how to reverse it, against a restore.
+void OneCommit(const Arguments& arguments, const std::string& program) {
+  Scratch scratch;
+  const std::string source = scratch.File("app.db");
+  const std::string replica = scratch.File("replica");
+  const std::string restored = scratch.File("restored.db");
+  const uint64_t mib = arguments.quick ? 4 : arguments.long_run ? 1024 : 256;
+  FillDatabase(source, (mib << 20) / 4096, 0.5);
+  {
+    App app(source);
+    app.Ship(DirectoryStoreAt(replica));
+    app.Exec("DELETE FROM t WHERE id IN (10, 2000, 30000)");
+    app.Exec("UPDATE t SET id=-id WHERE id IN (11, 12)");
+    app.Sync();
+  }
+  const auto run = [&](const std::string& figure, const std::vector<std::string>& command) {
+    Pairs pairs;
+    for (int i = -1; i < arguments.Pairs(7); ++i) {  // the first one warms up
+      std::vector<std::string> ours{program};
+      ours.insert(ours.end(), command.begin(), command.end());
+      const double seconds = Run(ours);
+      const double restore = Run({program, replica, "-o", restored});
+      std::filesystem::remove(restored);
+      if (i >= 0) {
+        pairs.Add(seconds, restore);
+      }
+    }
+    Print(pairs.ToFigure(figure, "s", Goal::kRatioAtMost, 2));
+  };
+  run("restore_rate.undo", {"undo", replica, "txid:0000000000000002"});
+  run("restore_rate.diff", {"diff", replica, "txid:0000000000000001", "txid:0000000000000002"});
+}
+
 }  // namespace
 }  // namespace sqlite_s3::bench
 
@@ -152,6 +186,9 @@ int main(int argc, char** argv) {
   }
   if (arguments.Wants("restore_rate.commits")) {
     Commits(arguments, program);
+  }
+  if (arguments.Wants("restore_rate.undo") || arguments.Wants("restore_rate.diff")) {
+    OneCommit(arguments, program);
   }
   return 0;
 }

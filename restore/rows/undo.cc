@@ -66,6 +66,10 @@ class Planner {
                      HistoryCursor::Open(replica_, cursor_options, progress_, damage_));
     plan_.until = cursor->last();
     timeline_ = cursor->plan().timeline;
+    if (plan_.until < options_.txid && std::holds_alternative<TargetLatest>(options_.until)) {
+      return NotFoundError("there is no TXID " + FormatTxid(options_.txid) +
+                           ", the last one is TXID " + FormatTxid(plan_.until));
+    }
     if (plan_.until < options_.txid) {
       return InvalidArgumentError("--until is TXID " + FormatTxid(plan_.until) +
                                   ", before the commit to undo");
