@@ -20,7 +20,7 @@ from sidecar import Application, make_database  # noqa: E402
 
 AGENT, RESTORE, KILL_AT = (os.path.abspath(path) for path in sys.argv[1:4])
 ALL = "--all" in sys.argv[4:]
-SOME = (1, 3, 7, 12, 20, 33, 54, 88, 144, 233)
+SOME = (1, 7, 20, 54, 144, 233)
 
 
 class World:
@@ -138,7 +138,7 @@ class Restart(unittest.TestCase):
 
     def test_the_old_tail_behind_a_wal_that_was_started_anew_once(self):
         pick = random.Random(7)
-        for round_ in range(8):
+        for round_ in range(5):
             with self.subTest(round=round_):
                 world = self.world(f"wrap-{round_}")
                 application = make_database(world.path, "PRAGMA wal_autocheckpoint=0")
