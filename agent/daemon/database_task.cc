@@ -272,9 +272,11 @@ bool DatabaseTask::NoteAlarm(const DatabaseStatus& status) {
     inputs.behind = starts || engine.lag_commits > 0 || engine.state == EngineState::kFenced ||
                     engine.state == EngineState::kFailed;
     inputs.shipped_txid = engine.shipped_txid;
-    // Before the first image is complete nothing counts as shipped, however much goes out.
-    if (starts || (engine.image_running && !engine.image_txid)) {
-      inputs.progress = engine.looks + engine.bytes_shipped;
+    if (starts && engine.last_error.empty()) {
+      inputs.progress = engine.looks;  // compares; one that fails and begins again is no progress
+    } else if (engine.image_running && !engine.image_txid) {
+      // Before the first image is complete nothing counts as shipped, however much goes out.
+      inputs.progress = engine.bytes_shipped;
     }
     inputs.engine = this->engine().get();
   } else {
