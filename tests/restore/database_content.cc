@@ -59,7 +59,7 @@ DatabaseContent Read(sqlite3* db) {
         key.insert(static_cast<int>(columns.Int(0)));
       }
     }
-    Query rows(db, std::string("SELECT ") + (without_rowid ? "" : "rowid, ") + "* FROM " +
+    Query rows(db, std::string("SELECT ") + (without_rowid ? "" : "_rowid_, ") + "* FROM " +
                        SqlIdentifier(table));
     while (rows.Next()) {
       std::string name, text;

@@ -339,6 +339,20 @@ class UndoPropertyTest : public RestoreFixture, public ::testing::WithParamInter
     return later;
   }
 
+  // Whether two rows of the table WITHOUT ROWID have one key under its collation: k1 and K1.
+  static bool OneKey(const DatabaseContent& content) {
+    std::set<std::string> seen;
+    auto found = content.rows.find("wr");
+    if (found != content.rows.end()) {
+      for (const auto& [key, values] : found->second) {
+        if (!seen.insert(key.starts_with("t4b") ? "t6b" + key.substr(3) : key).second) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
   // Whether two rows have the same value in the second column.
   static bool Twice(const DatabaseContent& content, const std::string& table) {
     std::set<std::string> seen;
@@ -406,7 +420,8 @@ TEST_P(UndoPropertyTest, GivesBackExactlyWhatWasOrRefusesForAReason) {
     bool touched = false;
     const DatabaseContent now = ReadContent(history.Reference(until));
     DatabaseContent expected = Merge(before, after, now, &touched);
-    if (!later->script.empty() && (Twice(expected, "uniq") || Orphans(expected))) {
+    if (!later->script.empty() &&
+        (Twice(expected, "uniq") || OneKey(expected) || Orphans(expected))) {
       // Somebody else has the unique value by now, or refers to the row: the script finds out, and
       // changes nothing.
       const DatabaseContent content = Apply(history.Reference(until), later->script, off, true);
