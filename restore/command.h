@@ -39,7 +39,7 @@ nlohmann::ordered_json TimelinesToJson(const std::vector<TimelineDocument>& time
 // The subcommands; each returns the exit code.
 struct RestoreCommand {
   CommonOptions common;
-  std::string output, until = "latest", via = "pages", verify = "none", max_size;
+  std::string output, until = "latest", via = "pages", verify = "none", max_size, skip_txid;
   bool dry_run = false, force = false, if_not_exists = false, strict = false;
 };
 int RunRestore(const RestoreCommand& command);

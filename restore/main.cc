@@ -117,6 +117,8 @@ int Run(int argc, char** argv) {
       ->check(CLI::IsMember({"pages", "checkpoint", "sql"}));
   main_app.add_flag("--strict", restore.strict,
                     "with --via sql: stop at the first commit that would take its pages");
+  main_app.add_option("--skip-txid", restore.skip_txid,
+                      "N[,M]: execute the history without these commits, and say what changed");
   main_app.add_option("--verify", restore.verify, "SQLite's check of the result, after the proof")
       ->check(CLI::IsMember({"none", "quick", "full"}));
   main_app.add_option("--max-size", restore.max_size, "refuse a larger database, such as 10GiB");

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string_view>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/time.h"
@@ -14,6 +16,22 @@
 
 namespace sqlite_s3 {
 namespace {
+
+// "N" or "N,M,...", as TXIDs are printed.
+Result<std::vector<Txid>> ParseSkip(std::string_view text) {
+  std::vector<Txid> skip;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(','), text.size());
+    ASSIGN_OR_RETURN(const Txid txid, ParseTxid(text.substr(0, end)));
+    if (txid.value < 2) {
+      return InvalidArgumentError("the first TXID is the database itself and cannot be skipped");
+    }
+    skip.push_back(txid);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  std::sort(skip.begin(), skip.end());
+  return skip;
+}
 
 Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
   RestoreOptions o;
@@ -25,12 +43,23 @@ Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
           : c.via == "sql"      ? RestoreVia::kSql
                                 : RestoreVia::kPages;
   o.strict = c.strict;
+  ASSIGN_OR_RETURN(o.skip, ParseSkip(c.skip_txid));
+  if (!o.skip.empty()) {
+    if (c.via != "pages" && c.via != "sql") {
+      return InvalidArgumentError("--skip-txid executes statements, hint: --via sql");
+    }
+    if (c.strict) {
+      return InvalidArgumentError("--strict compares, --skip-txid leaves nothing to compare with");
+    }
+    o.via = RestoreVia::kSql;
+  }
   if (c.strict && o.via != RestoreVia::kSql) {
     return InvalidArgumentError("--strict is for --via sql");
   }
   o.verify = c.verify == "full"    ? VerifyLevel::kFull
              : c.verify == "quick" ? VerifyLevel::kQuick
-                                   : VerifyLevel::kNone;
+             : c.skip_txid.empty() ? VerifyLevel::kNone
+                                   : VerifyLevel::kQuick;  // the checksum proves nothing then
   ASSIGN_OR_RETURN(o.target, ParseRestoreTarget(c.until, Clock::Real().WallMicros()));
   ASSIGN_OR_RETURN(o.timeline, ParseTimelineOption(c.common.timeline));
   ASSIGN_OR_RETURN(o.max_size_bytes, ParseSizeOption(c.max_size));
@@ -77,6 +106,16 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
       by_pages.push_back({{"txid", FormatTxid(commit.txid)}, {"reason", commit.reason}});
     }
   }
+  if (!c.skip_txid.empty() && !c.dry_run) {
+    json["skipped"] = c.skip_txid;
+    json["page_count"] = r.page_count;
+    json["db_checksum"] = fmt::format("{:016x}", r.db_checksum);
+    json["commits_after_skipped"] = r.commits_free;
+    auto& changed = json["changed"] = nlohmann::ordered_json::array();
+    for (const ChangedCommit& commit : r.changed) {
+      changed.push_back({{"txid", FormatTxid(commit.txid)}, {"what", commit.what}});
+    }
+  }
   if (!r.warnings.empty()) {
     json["warnings"] = r.warnings;
   }
@@ -93,8 +132,27 @@ nlohmann::ordered_json ToJson(const RestoreCommand& c, const RestoreReport& r) {
   return json;
 }
 
+constexpr size_t kMostLines = 20;
+
+void PrintSkipped(const RestoreCommand& c, const RestoreReport& r) {
+  std::string text = fmt::format(
+      "without TXID {}: {} commits after it were executed again, {}\n", c.skip_txid, r.commits_free,
+      r.changed.empty() ? "each changed as many rows as before"
+                        : "of which these did not do what they had done:");
+  for (size_t i = 0; i < std::min(kMostLines, r.changed.size()); ++i) {
+    text += fmt::format("  {} {}\n", FormatTxid(r.changed[i].txid), r.changed[i].what);
+  }
+  if (r.changed.size() > kMostLines) {
+    text += fmt::format("  and {} more, see --json\n", r.changed.size() - kMostLines);
+  }
+  text +=
+      "only numbers of rows could be compared: what the application read and decided itself is as "
+      "it "
+      "was\n";
+  std::fputs(text.c_str(), stderr);
+}
+
 void PrintBySql(const RestoreReport& r) {
-  constexpr size_t kMostLines = 20;
   std::string text = fmt::format("{} commits by their statements, {} by their pages\n",
                                  r.commits_by_sql, r.commits_by_pages);
   for (size_t i = 0; i < std::min(kMostLines, r.by_pages.size()); ++i) {
@@ -134,13 +192,16 @@ void PrintText(const RestoreCommand& c, const RestoreReport& r) {
                   FormatTxid(p.image.txid), r.commits_applied,
                   static_cast<double>(r.bytes_fetched) / 1e6, p.page_count,
                   static_cast<double>(p.page_count) * p.page_size / 1e6));
-  say(
-      fmt::format("checksum equal: {:016x}; plan {:.2f} s, image {:.2f} s, log {:.2f} s, verify "
-                  "{:.2f} s; of these {:.2f} s fetching, {:.2f} s replaying the log",
-                  p.db_checksum, r.plan_seconds, r.image_seconds, r.log_seconds, r.verify_seconds,
-                  r.fetch_seconds, r.replay_seconds));
-  if (c.via == "sql") {
+  say(fmt::format(
+      "checksum {}: {:016x}; plan {:.2f} s, image {:.2f} s, log {:.2f} s, verify "
+      "{:.2f} s; of these {:.2f} s fetching, {:.2f} s replaying the log",
+      c.skip_txid.empty() ? "equal" : "of the file as read back", r.db_checksum, r.plan_seconds,
+      r.image_seconds, r.log_seconds, r.verify_seconds, r.fetch_seconds, r.replay_seconds));
+  if (c.via == "sql" || !c.skip_txid.empty()) {
     PrintBySql(r);
+  }
+  if (!c.skip_txid.empty()) {
+    PrintSkipped(c, r);
   }
 }
 

@@ -61,7 +61,16 @@ Result<RestoreReport> Restorer::Run(Damage* damage) {
       RETURN_IF_ERROR(RefuseExistingTarget(options_.output));
     }
   }
-  RETURN_IF_ERROR(PlanAndLoadImage({options_.timeline, std::nullopt}, damage));
+  PlanOptions plan_options{options_.timeline, std::nullopt};
+  if (!options_.skip.empty()) {
+    plan_options.image_before = options_.skip.front();
+  }
+  RETURN_IF_ERROR(PlanAndLoadImage(plan_options, damage));
+  if (!options_.skip.empty() && options_.skip.back() > plan_.txid) {
+    return InvalidArgumentError("TXID " + FormatTxid(options_.skip.back()) +
+                                " is to be skipped, but the restore ends at " +
+                                FormatTxid(plan_.txid));
+  }
   if (options_.dry_run) {
     return report_;
   }
@@ -223,6 +232,8 @@ Status Restorer::ReplayLog(Damage* damage) {
   report_.bytes_fetched += applier.part_bytes();
   sql_.reset();
   const Stopwatch replaying(&report_.replay_seconds);
+  report_.page_count = pages_->page_count();
+  report_.db_checksum = pages_->checksum();
   return wal ? wal->Checkpoint() : pages_->Flush();
 }
 
@@ -244,6 +255,35 @@ void Restorer::WarnOfOtherSqlite(const SegmentHeader& header, const StatementLog
              stderr);
 }
 
+Status Restorer::ExecuteFreely(const CommitStatements& commit, Txid txid) {
+  constexpr size_t kMostChanged = 100'000;
+  ASSIGN_OR_RETURN(const ReplayResult result, sql_->ExecuteFreely(commit));
+  if (!result.same) {
+    // Its pages hold the skipped commit's rows as well.
+    return FailedPreconditionError(fmt::format(
+        "TXID {}, after a skipped one, cannot be executed: {}, hint: --until txid:{} restores what "
+        "comes before it",
+        FormatTxid(txid), result.reason, FormatTxid(txid.Prev())));
+  }
+  ++report_.commits_free;
+  std::vector<std::string> what = result.surprises;
+  for (size_t i = 0; i < commit.statements.size(); ++i) {
+    if ((commit.statements[i].flags & kStatementUnrepeatable) != 0) {
+      what.push_back(
+          fmt::format("statement {}: calls random() or the like, with other results", i + 1));
+    }
+    if ((commit.statements[i].flags & kStatementInexact) != 0) {
+      what.push_back(fmt::format("statement {}: real numbers are recorded to 15 digits", i + 1));
+    }
+  }
+  for (std::string& line : what) {
+    if (report_.changed.size() < kMostChanged) {
+      report_.changed.push_back({txid, std::move(line)});
+    }
+  }
+  return Status::Ok();
+}
+
 Status Restorer::ReplayBySql(const Segment& segment, const std::string& key, Txid first, Txid last,
                              Applier& applier, Damage* damage) {
   StatementLog log;
@@ -259,6 +299,15 @@ Status Restorer::ReplayBySql(const Segment& segment, const std::string& key, Txi
   log.commits.resize(segment.commits.size());
   for (Txid txid = first; txid <= last; txid = txid.Next()) {
     const size_t index = txid.value - segment.header.first_txid.value;
+    if (std::find(options_.skip.begin(), options_.skip.end(), txid) != options_.skip.end()) {
+      diverged_ = true;
+      continue;
+    }
+    if (diverged_) {
+      RETURN_IF_ERROR(ExecuteFreely(log.commits[index], txid));
+      ++report_.commits_applied;
+      continue;
+    }
     ReplayResult result;
     // A log that takes too long again and again is not worth more of it.
     constexpr uint64_t kMostTimeouts = 3;
@@ -290,8 +339,12 @@ Status Restorer::ReplayBySql(const Segment& segment, const std::string& key, Txi
 
 Status Restorer::Prove() {
   const Stopwatch stopwatch(&report_.verify_seconds);
-  return ProveFile(file_->fd(), file_->path(), plan_.page_size, plan_.page_count, plan_.db_checksum,
-                   hasher_, replica_.parallelism(), progress_)
+  // The plan's, which the log was compared with; but a history without a commit has no other proof
+  // than that the file is what was executed.
+  const uint32_t page_count = diverged_ ? report_.page_count : plan_.page_count;
+  const uint64_t checksum = diverged_ ? report_.db_checksum : plan_.db_checksum;
+  return ProveFile(file_->fd(), file_->path(), plan_.page_size, page_count, checksum, hasher_,
+                   replica_.parallelism(), progress_)
       .WithContext("TXID " + FormatTxid(plan_.txid));
 }
 
@@ -322,7 +375,8 @@ Status Restorer::CheckWithSqlite() const {
 }
 
 Status Restorer::CopyToStdout() const {
-  const uint64_t size = uint64_t{plan_.page_count} * plan_.page_size;
+  const uint64_t size =
+      uint64_t{diverged_ ? report_.page_count : plan_.page_count} * plan_.page_size;
   Fd out(STDOUT_FILENO);
   Status status;
   Bytes block(1 << 20);

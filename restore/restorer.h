@@ -31,6 +31,9 @@ struct RestoreOptions {
   uint64_t wal_bytes = uint64_t{256} << 20;  // kCheckpoint: of WAL between two checkpoints
   // kSql: an error at the first commit that its statements do not make (kFailedPrecondition).
   bool strict = false;
+  // kSql: commits that are not executed. What comes after the first of them cannot be compared with
+  // anything, and is executed as it was.
+  std::vector<Txid> skip;   // ascending
   double sql_seconds = 30;  // kSql: longest time of one commit's statements
 };
 
@@ -38,6 +41,11 @@ struct RestoreOptions {
 struct ByPages {
   Txid txid;
   std::string reason;
+};
+// A commit after a skipped one that did not do what it had done.
+struct ChangedCommit {
+  Txid txid;
+  std::string what;
 };
 
 struct RestoreReport {
@@ -52,6 +60,12 @@ struct RestoreReport {
   uint64_t commits_by_sql = 0, commits_by_pages = 0;
   std::vector<ByPages> by_pages;  // the first kMostByPages
   static constexpr size_t kMostByPages = 100'000;
+  // Restore with `skip`: commits executed after the first skipped one, and what was different.
+  uint64_t commits_free = 0;
+  std::vector<ChangedCommit> changed;
+  // Of the restored database: the plan's, but after a skipped commit.
+  uint32_t page_count = 0;
+  uint64_t db_checksum = 0;
   std::vector<std::string> warnings;  // another SQLite than the one recorded
   // Waiting for the store, and applying or executing what came, the image's part included.
   double fetch_seconds = 0, replay_seconds = 0;
@@ -83,6 +97,7 @@ class Restorer {
   Status ReplayLog(Damage* damage);
   Status ReplayBySql(const Segment& segment, const std::string& key, Txid first, Txid last,
                      Applier& applier, Damage* damage);
+  Status ExecuteFreely(const CommitStatements& commit, Txid txid);
   void WarnOfOtherSqlite(const SegmentHeader& header, const StatementLog& log);
   Status Prove();
   Status CheckWithSqlite() const;
@@ -97,6 +112,7 @@ class Restorer {
   std::optional<TargetFile> file_;
   std::optional<PageStore> pages_;  // over file_
   std::optional<SqlReplayer> sql_;  // over pages_
+  bool diverged_ = false;           // a commit was skipped
 };
 
 }  // namespace sqlite_s3

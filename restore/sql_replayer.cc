@@ -22,9 +22,10 @@ constexpr size_t kVersionValidFor = 92;
 
 constexpr size_t kMostPrepared = 256;
 constexpr uint64_t kCheckpointBytes = 32 << 20;
-constexpr int kProgressSteps = 4096;
-// The statement's clock is read a little after it begins; SQLite counts milliseconds.
-constexpr int64_t kClockShifts[] = {0, 1000, 2000};
+constexpr int kProgressSteps = 1000;
+// The statement reads its clock a little after it begins; SQLite counts milliseconds, and most
+// functions seconds.
+constexpr int64_t kClockShifts[] = {0, 1000, 2000, 3000, 5000, 10'000, 30'000, 100'000};
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -38,8 +39,10 @@ bool IsOneOf(const char* name, const std::array<std::string_view, N>& names) {
 }
 
 // Read or write files, load code, or hand out pointers.
-constexpr std::array<std::string_view, 6> kForbiddenFunctions = {
-    "load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fts5"};
+// printf with a precision of billions cannot be interrupted.
+constexpr std::array<std::string_view, 8> kForbiddenFunctions = {
+    "load_extension", "fts3_tokenizer", "readfile", "writefile",
+    "edit",           "fts5",           "printf",   "format"};
 // Of SQLite itself, with nothing outside the database.
 constexpr std::array<std::string_view, 8> kModules = {"fts3",    "fts4",  "fts5",      "fts5vocab",
                                                       "fts4aux", "rtree", "rtree_i32", "geopoly"};
@@ -141,7 +144,7 @@ Status SqlReplayer::Open() {
   sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 128 << 20);
   sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, 16 << 20);
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 1);
-  sqlite3_limit(db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000);
+  sqlite3_limit(db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100);
   sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
   opening_ = true;
   sqlite3_set_authorizer(db, Authorize, this);
@@ -287,6 +290,8 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
   } else if (changed != logged.changed_rows && !IsControl(logged)) {
     surprise(fmt::format("changed {} rows, not {}{}{}", changed, logged.changed_rows,
                          message.empty() ? "" : ": ", message));
+  } else if (!message.empty() && !IsControl(logged)) {
+    surprise(message);  // perhaps it failed then, too
   }
 }
 

@@ -8,7 +8,6 @@
 #include "agent/hook/host.h"
 #include "common/base/clock.h"
 #include "common/sqlite/connection.h"
-#include "common/sqlite/wal_index.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -98,10 +97,22 @@ StatementRecorder::StatementRecorder(sqlite3* db, bool values)
     : db_(db), values_(values), number_(++last_number) {}
 
 void StatementRecorder::Settle() {
-  if (expecting_ != nullptr) {
-    expecting_->Settle(expected_);
-    expecting_ = nullptr;
+  if (expecting_) {
+    expectation_->End();
+    expecting_ = false;
   }
+}
+
+void StatementRecorder::Expect(StatementInbox& inbox) {
+  if (expecting_) {
+    return;
+  }
+  if (registered_with_ != &inbox) {
+    expectation_ = inbox.Register();
+    registered_with_ = &inbox;
+  }
+  expectation_->Begin();
+  expecting_ = true;
 }
 
 void StatementRecorder::Clear() {
@@ -114,17 +125,20 @@ void StatementRecorder::Clear() {
   Settle();
 }
 
-StatementRecorder::Generation StatementRecorder::Look() const {
-  Result<WalIndexView> view = WalIndexView::Attach(db_);
-  if (!view.ok()) {
-    return {};
+StatementRecorder::Generation StatementRecorder::Look() {
+  if (!view_) {
+    Result<WalIndexView> view = WalIndexView::Attach(db_);
+    if (!view.ok()) {
+      return {};
+    }
+    view_ = *view;
   }
-  return {view->PeekSalt1(), view->PeekSalt2(), view->PeekMaxFrame(), true};
+  return {view_->PeekSalt1(), view_->PeekSalt2(), view_->PeekMaxFrame(), true};
 }
 
 // The commit lies in the WAL that was there before it, or in one that was begun since. In the older
 // one it lies behind the frames that were there.
-CommitPlace StatementRecorder::PlaceOf(uint32_t frames) const {
+CommitPlace StatementRecorder::PlaceOf(uint32_t frames) {
   const Generation now = Look();
   if (!now.known || !before_.known) {
     return {};
@@ -160,6 +174,7 @@ bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
   const std::string pragma = PragmaName(text);
   if (!pragma.empty()) {
     slow_settings_stale_ = true;
+    view_.reset();  // journal_mode and locking_mode end the mapping
     if (pragma == "case_sensitive_like") {
       case_sensitive_like_ = SaysOn(text);
     }
@@ -236,9 +251,14 @@ void StatementRecorder::Keep(sqlite3_stmt* statement, const char* text, bool is_
 
 void StatementRecorder::OnStatement(StatementInbox& inbox, sqlite3_stmt* statement,
                                     const char* text) {
-  seen_ = true;
   SqlControlStatement control;
-  if (IsInternal(statement, text) || !Wanted(statement, text, &control)) {
+  if (IsInternal(statement, text)) {
+    return;
+  }
+  const bool wanted = Wanted(statement, text, &control);
+  // Not what only reads: our own questions are traced, too.
+  seen_ = seen_ || wanted || sqlite3_stmt_readonly(statement) == 0;
+  if (!wanted) {
     return;
   }
   FinishLast();
@@ -286,6 +306,9 @@ void StatementRecorder::OnStatement(StatementInbox& inbox, sqlite3_stmt* stateme
         }
         last_open_ = false;
         savepoints_.resize(i);
+        if (writes_ == 0) {
+          kept_.last_insert_rowid = sqlite3_last_insert_rowid(db_);  // it is not taken back
+        }
         return;
       }
       break;
@@ -296,9 +319,8 @@ void StatementRecorder::OnStatement(StatementInbox& inbox, sqlite3_stmt* stateme
   const bool may_commit =
       in_transaction ? control.kind == SqlControl::kCommit || control.kind == SqlControl::kRelease
                      : control.kind == SqlControl::kNone;
-  if (may_commit && expecting_ == nullptr) {
-    expected_ = inbox.Expect();
-    expecting_ = &inbox;
+  if (may_commit) {
+    Expect(inbox);
   }
 }
 
@@ -307,6 +329,7 @@ bool StatementRecorder::OnCommit(StatementInbox& inbox, uint32_t frames) {
   FinishLast();
   RecordedCommit commit = std::exchange(kept_, RecordedCommit());
   if (!seen) {
+    view_.reset();  // nor was a PRAGMA
     before_ = Look();
     commit = RecordedCommit();
     commit.state = StatementsState::kDisplaced;
@@ -334,26 +357,17 @@ void StatementRecorder::OnFailure(sqlite3_stmt* statement) {
   }
 }
 
+// PRAGMAs are seen, sqlite3_db_config() is not; what only the latter changes is asked when a PRAGMA
+// is, for it is set once. A setting that is missed shows in the result of executing it again.
 uint32_t StatementRecorder::Settings() {
   if (slow_settings_stale_) {
     ReadSlowSettings();
   }
-  const auto is_on = [&](int which) {
-    int on = 0;
-    return sqlite3_db_config(db_, which, -1, &on) == SQLITE_OK && on != 0;
-  };
-  uint32_t settings = slow_settings_;
-  settings |= is_on(SQLITE_DBCONFIG_ENABLE_FKEY) ? kSettingForeignKeys : 0u;
-  settings |= is_on(SQLITE_DBCONFIG_ENABLE_TRIGGER) ? 0u : kSettingNoTriggers;
-  settings |= is_on(SQLITE_DBCONFIG_ENABLE_VIEW) ? 0u : kSettingNoViews;
-  settings |= is_on(SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) ? kSettingLegacyAlter : 0u;
-  settings |= is_on(SQLITE_DBCONFIG_DQS_DML) ? 0u : kSettingNoDqsDml;
-  settings |= is_on(SQLITE_DBCONFIG_DQS_DDL) ? 0u : kSettingNoDqsDdl;
-  settings |= case_sensitive_like_ ? kSettingCaseSensitiveLike : 0u;
-  return settings;
+  int foreign_keys = 0;
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, -1, &foreign_keys);
+  return slow_settings_ | (foreign_keys != 0 ? kSettingForeignKeys : 0u);
 }
 
-// Only PRAGMAs can say these; asked again after any of the application's.
 void StatementRecorder::ReadSlowSettings() {
   const auto number = [&](const char* pragma) -> int64_t {
     sqlite3_stmt* statement = nullptr;
@@ -374,6 +388,16 @@ void StatementRecorder::ReadSlowSettings() {
   const int64_t secure = number("PRAGMA main.secure_delete");
   settings |= secure == 1 ? kSettingSecureDelete : 0u;
   settings |= secure == 2 ? kSettingSecureDeleteFast : 0u;
+  const auto is_on = [&](int which) {
+    int on = 0;
+    return sqlite3_db_config(db_, which, -1, &on) == SQLITE_OK && on != 0;
+  };
+  settings |= is_on(SQLITE_DBCONFIG_ENABLE_TRIGGER) ? 0u : kSettingNoTriggers;
+  settings |= is_on(SQLITE_DBCONFIG_ENABLE_VIEW) ? 0u : kSettingNoViews;
+  settings |= is_on(SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) ? kSettingLegacyAlter : 0u;
+  settings |= is_on(SQLITE_DBCONFIG_DQS_DML) ? 0u : kSettingNoDqsDml;
+  settings |= is_on(SQLITE_DBCONFIG_DQS_DDL) ? 0u : kSettingNoDqsDdl;
+  settings |= case_sensitive_like_ ? kSettingCaseSensitiveLike : 0u;
   slow_settings_ = settings;
   slow_settings_stale_ = defers;  // each COMMIT switches it off
 }

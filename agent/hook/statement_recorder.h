@@ -16,6 +16,8 @@
 // Thread-safety: as the connection's: its mutex is held in both callbacks.
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +26,7 @@
 #include "agent/ship/statement_inbox.h"
 #include "common/sqlite/sql_text.h"
 #include "common/sqlite/sqlite_api.h"
+#include "common/sqlite/wal_index.h"
 
 namespace sqlite_s3 {
 
@@ -73,8 +76,9 @@ class StatementRecorder {
   void Settle();
   uint32_t Settings();
   void ReadSlowSettings();
-  Generation Look() const;
-  CommitPlace PlaceOf(uint32_t frames) const;
+  void Expect(StatementInbox& inbox);
+  Generation Look();
+  CommitPlace PlaceOf(uint32_t frames);
 
   sqlite3* const db_;
   const bool values_;
@@ -85,15 +89,19 @@ class StatementRecorder {
   size_t writes_ = 0;  // of kept_, that are no control statements
   std::vector<Savepoint> savepoints_;
   Generation before_;
+  // Of the connection's own mapping, which it keeps until it leaves WAL mode: only a PRAGMA does
+  // that, or its close.
+  std::optional<WalIndexView> view_;
   int total_changes_ = 0;         // when the last kept statement began
   bool last_open_ = false;        // its changed rows are not counted yet
   sqlite3_stmt* last_ = nullptr;  // it; compared only
-  bool seen_ = false;             // a statement since the last commit
+  bool seen_ = false;             // a statement that may commit, since the last commit
   bool slow_settings_stale_ = true;
   bool case_sensitive_like_ = false;
   uint32_t slow_settings_ = 0;
-  StatementInbox* expecting_ = nullptr;
-  uint64_t expected_ = 0;
+  StatementInbox* registered_with_ = nullptr;  // compared only
+  std::shared_ptr<StatementInbox::Expectation> expectation_;
+  bool expecting_ = false;
 };
 
 }  // namespace sqlite_s3

@@ -12,7 +12,11 @@ constexpr int kMaxLevel = 19;
 }  // namespace
 
 SegmentEncoder::SegmentEncoder(const Config& config, const HistoryState& start, PageHashes& hashes)
-    : config_(config), state_(start), hashes_(hashes), hasher_(config.checksum_key) {}
+    : config_(config),
+      state_(start),
+      hashes_(hashes),
+      hasher_(config.checksum_key),
+      describer_(config.detail, config.exclude) {}
 
 SegmentEncoder::Scratch::Scratch(int level)
     : hurried(level), unhurried(std::min(level + kUnhurriedLevels, kMaxLevel)) {}
@@ -211,9 +215,7 @@ Bytes SegmentEncoder::EncodeTold() {
   log.sqlite_build = config_.sqlite_build;
   bool any = false;
   for (std::optional<RecordedCommit>& commit : told) {
-    log.commits.push_back(
-        commit ? DescribeStatements(std::move(*commit), config_.detail, config_.exclude)
-               : CommitStatements());
+    log.commits.push_back(commit ? describer_.Describe(std::move(*commit)) : CommitStatements());
     any = any || commit.has_value();
   }
   if (!any) {

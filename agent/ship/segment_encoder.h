@@ -109,6 +109,7 @@ class SegmentEncoder {
   WalPosition end_;
   PageHashes& hashes_;
   PageHasher hasher_;
+  StatementDescriber describer_;
   bool unhurried_ = false;
   std::optional<SegmentBuilder> builder_;
   std::vector<CommitPlace> places_;   // of the builder's commits; frame 0: none

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "common/sqlite/sql_text.h"
@@ -79,55 +80,86 @@ size_t RecordedCommit::size_bytes() const {
   return bytes;
 }
 
-uint64_t StatementInbox::Expect() {
+std::shared_ptr<StatementInbox::Expectation> StatementInbox::Register() {
+  auto expectation = std::make_shared<Expectation>();
   std::lock_guard lock(mutex_);
-  expected_.insert(++last_expected_);
-  return last_expected_;
+  std::erase_if(expectations_, [](const auto& e) { return e.expired(); });
+  expectations_.push_back(expectation);
+  return expectation;
 }
 
-void StatementInbox::Settle(uint64_t expected) {
-  std::lock_guard lock(mutex_);
-  expected_.erase(expected);
-  news_.notify_all();
-}
-
+// On the committing thread: no more than an append.
 void StatementInbox::Put(const CommitPlace& place, RecordedCommit commit) {
-  std::lock_guard lock(mutex_);
   const uint64_t size = commit.size_bytes();
-  auto [found, added] = batches_.try_emplace(place);
-  if (!added) {
-    return;  // two commits cannot end at one frame of one WAL: nobody knows whose it is
-  }
-  found->second = std::move(commit);
-  order_.push_back(place);
-  bytes_ += size;
-  while (bytes_ > most_bytes_ && !order_.empty()) {
-    auto oldest = batches_.find(order_.front());
-    order_.pop_front();
-    if (oldest == batches_.end() || oldest->second.state == StatementsState::kDropped) {
-      continue;
-    }
-    bytes_ -= oldest->second.size_bytes();
+  if (arrived_bytes_.fetch_add(size) + size > most_bytes_) {
+    // The worker is far behind, or ships nothing: what it is told of these is that they were.
+    arrived_bytes_ -= size;
     ++dropped_;
-    if (oldest->second.size_bytes() > most_bytes_ / 2) {
-      // One giant: what is left of it says that there were statements.
-      oldest->second = RecordedCommit();
-      oldest->second.state = StatementsState::kDropped;
-      order_.push_back(oldest->first);
-      bytes_ += oldest->second.size_bytes();
-      break;
+    commit = RecordedCommit();
+    commit.state = StatementsState::kDropped;
+    if (arrived_bytes_ > 2 * most_bytes_) {
+      return;
     }
-    batches_.erase(oldest);
+    arrived_bytes_ += commit.size_bytes();
   }
-  news_.notify_all();
+  std::lock_guard lock(mutex_);
+  arrivals_.emplace_back(place, std::move(commit));
+}
+
+void StatementInbox::Sort(std::vector<std::pair<CommitPlace, RecordedCommit>> arrived) {
+  for (auto& [place, commit] : arrived) {
+    const uint64_t size = commit.size_bytes();
+    arrived_bytes_ -= size;
+    // Two commits cannot end at one frame of one WAL: of two batches the first stays.
+    if (batches_.try_emplace(place, std::move(commit)).second) {
+      order_.push_back(place);
+      bytes_ += size;
+    }
+  }
+  LetGo();
+}
+
+// Batches whose commits nobody asked for: they were merged, or became part of a resync.
+void StatementInbox::LetGo() {
+  while (!order_.empty()) {
+    auto oldest = batches_.find(order_.front());
+    if (oldest != batches_.end()) {
+      if (bytes_ <= most_bytes_) {
+        return;
+      }
+      bytes_ -= oldest->second.size_bytes();
+      batches_.erase(oldest);
+    }
+    order_.pop_front();
+  }
+}
+
+bool StatementInbox::Expected() {
+  bool expected = false;
+  std::lock_guard lock(mutex_);
+  for (const auto& weak : expectations_) {
+    if (auto e = weak.lock()) {
+      const bool begun = e->begun_.load(std::memory_order_acquire);
+      e->waited_in_vain_ = e->waited_in_vain_ && begun;
+      expected = expected || (begun && !e->waited_in_vain_);
+    }
+  }
+  return expected;
 }
 
 std::vector<std::optional<RecordedCommit>> StatementInbox::Take(
     const std::vector<CommitPlace>& places) {
   std::vector<std::optional<RecordedCommit>> out(places.size());
-  std::unique_lock lock(mutex_);
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  const auto take = [&] {
+  while (true) {
+    // Asked first: what was expected then has arrived when it is not expected any more.
+    const bool expected = Expected();
+    std::vector<std::pair<CommitPlace, RecordedCommit>> arrived;
+    {
+      std::lock_guard lock(mutex_);
+      arrived.swap(arrivals_);
+    }
+    Sort(std::move(arrived));
     bool all = true;
     for (size_t i = 0; i < places.size(); ++i) {
       if (out[i] || places[i].frame == 0) {
@@ -142,30 +174,57 @@ std::vector<std::optional<RecordedCommit>> StatementInbox::Take(
       out[i] = std::move(found->second);
       batches_.erase(found);
     }
-    return all;
-  };
-  bool all = take();
-  while (!all && !expected_.empty() && *expected_.rbegin() > waited_in_vain_) {
-    if (news_.wait_until(lock, deadline) == std::cv_status::timeout) {
-      (void)take();
-      waited_in_vain_ = last_expected_;
+    if (all || !expected) {
       break;
     }
-    all = take();
+    if (std::chrono::steady_clock::now() >= deadline) {
+      std::lock_guard lock(mutex_);
+      for (const auto& weak : expectations_) {
+        if (auto e = weak.lock()) {
+          e->waited_in_vain_ = e->begun_.load(std::memory_order_acquire);
+        }
+      }
+      break;
+    }
+    const timespec pause{0, 100'000};
+    nanosleep(&pause, nullptr);
   }
-  while (!order_.empty() && batches_.count(order_.front()) == 0) {
-    order_.pop_front();
-  }
+  LetGo();
   return out;
 }
 
-uint64_t StatementInbox::dropped() const {
-  std::lock_guard lock(mutex_);
-  return dropped_;
+const StatementDescriber::About& StatementDescriber::Look(const RecordedStatement& statement) {
+  constexpr size_t kMostKnown = 2000;
+  constexpr size_t kLongest = 4096;
+  if (known_.size() >= kMostKnown || statement.sql.size() > kLongest) {
+    known_.clear();
+  }
+  auto [found, added] = known_.try_emplace(statement.sql);
+  About& about = found->second;
+  if (!added) {
+    return about;
+  }
+  if (statement.control) {
+    about.flags = kStatementControl;
+  } else {
+    if (NamesOneOf(statement.sql, exclude_)) {
+      about.flags = kStatementExcluded | kStatementRedacted;
+    } else if (IsUnrepeatable(statement.sql)) {
+      about.flags = kStatementUnrepeatable;
+    }
+    about.last_insert_rowid = MentionsFunction(statement.sql, "last_insert_rowid");
+  }
+  if (detail_ == StatementDetail::kText) {
+    RedactedSql redacted = RedactSql(statement.sql);
+    if (redacted.redacted) {
+      about.flags |= kStatementRedacted;
+    }
+    about.redacted = std::move(redacted.sql);
+  }
+  return about;
 }
 
-CommitStatements DescribeStatements(RecordedCommit commit, StatementDetail detail,
-                                    const std::string& exclude) {
+CommitStatements StatementDescriber::Describe(RecordedCommit commit) {
   CommitStatements out;
   out.state = commit.state;
   if (out.state != StatementsState::kRecorded) {
@@ -173,35 +232,28 @@ CommitStatements DescribeStatements(RecordedCommit commit, StatementDetail detai
   }
   out.connection = commit.connection;
   out.settings = commit.settings;
-  for (const RecordedStatement& statement : commit.statements) {
-    if (MentionsFunction(statement.sql, "last_insert_rowid")) {
-      out.last_insert_rowid = commit.last_insert_rowid;
-    }
-  }
   out.tag = std::move(commit.tag);
   out.statements.reserve(commit.statements.size());
   for (RecordedStatement& statement : commit.statements) {
+    const About& about = Look(statement);
     LoggedStatement& logged = out.statements.emplace_back();
     logged.start_us = statement.start_us;
-    logged.changed_rows = statement.changed_rows;
-    logged.flags = statement.control ? kStatementControl : 0;
-    if (!statement.control && NamesOneOf(statement.sql, exclude)) {
-      logged.flags |= kStatementExcluded | kStatementRedacted;
-      logged.changed_rows = 0;
+    logged.flags = about.flags;
+    if ((about.flags & kStatementExcluded) != 0) {
       continue;
     }
-    if (!statement.control && IsUnrepeatable(statement.sql)) {
-      logged.flags |= kStatementUnrepeatable;
+    logged.changed_rows = statement.changed_rows;
+    if (about.last_insert_rowid) {
+      out.last_insert_rowid = commit.last_insert_rowid;
     }
-    if (detail == StatementDetail::kValues) {
+    if (detail_ == StatementDetail::kValues) {
       AddValues(statement, logged);
       logged.sql = std::move(statement.sql);
     } else {
-      RedactedSql redacted = RedactSql(statement.sql);
-      if (redacted.redacted || statement.unknown_values) {
+      if (statement.unknown_values) {
         logged.flags |= kStatementRedacted;
       }
-      logged.sql = std::move(redacted.sql);
+      logged.sql = about.redacted;
     }
   }
   return out;

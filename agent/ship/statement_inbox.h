@@ -9,14 +9,15 @@
 // Thread-safety: all methods, any thread. Memory is bounded: beyond it the oldest batches are let
 // go.
 
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "common/format/statements.h"
@@ -57,42 +58,71 @@ class StatementInbox {
  public:
   explicit StatementInbox(uint64_t most_bytes) : most_bytes_(most_bytes) {}
 
-  // A statement that may commit begins; what is returned is for Settle. It is over: its batch, if
-  // it has one, was put.
-  uint64_t Expect();
-  void Settle(uint64_t expected);
+  // What a connection says of itself: a statement that may commit is under way.
+  class Expectation {
+   public:
+    void Begin() { begun_.store(true, std::memory_order_release); }
+    // Its batch, if it has one, was put.
+    void End() { begun_.store(false, std::memory_order_release); }
+
+   private:
+    friend class StatementInbox;
+    std::atomic<bool> begun_{false};
+    bool waited_in_vain_ = false;  // Take's: since it last saw it not begun
+  };
+  std::shared_ptr<Expectation> Register();
 
   void Put(const CommitPlace& place, RecordedCommit commit);
 
   // The batches of these commits, in their order; empty where there is none. A commit can be
   // captured before its thread has run the hook: while one is expected, waits for those that miss,
-  // up to kPatience, and not for the same one again.
+  // up to kPatience, and not again for the same statement. One thread.
   std::vector<std::optional<RecordedCommit>> Take(const std::vector<CommitPlace>& places);
 
-  uint64_t dropped() const;
+  uint64_t dropped() const { return dropped_; }
 
  private:
   struct Hash {
     size_t operator()(const CommitPlace& p) const {
-      return (size_t{p.salt1} << 32 | p.frame) * 0x9E3779B97F4A7C15u ^ p.salt2;
+      return ((size_t{p.salt1} << 32 | p.frame) * 0x9E3779B97F4A7C15u) ^ p.salt2;
     }
   };
+  void Sort(std::vector<std::pair<CommitPlace, RecordedCommit>> arrived);
+  void LetGo();
+  bool Expected();
 
   const uint64_t most_bytes_;
-  mutable std::mutex mutex_;
-  std::condition_variable news_;
+  std::atomic<uint64_t> arrived_bytes_{0};  // not yet sorted
+  std::atomic<uint64_t> dropped_{0};
+  std::mutex mutex_;  // of the two below; held for moments
+  std::vector<std::pair<CommitPlace, RecordedCommit>> arrivals_;
+  std::vector<std::weak_ptr<Expectation>> expectations_;
+  // Take's own.
   std::unordered_map<CommitPlace, RecordedCommit, Hash> batches_;
   std::deque<CommitPlace> order_;  // of arrival; places of taken batches are skipped
-  uint64_t bytes_ = 0;
-  std::set<uint64_t> expected_;
-  uint64_t last_expected_ = 0;
-  uint64_t waited_in_vain_ = 0;  // up to this one
-  uint64_t dropped_ = 0;
+  uint64_t bytes_ = 0;             // of batches_
 };
 
-// Takes the batches apart for the segment: redacts, finds values, marks. `detail` is what may leave
-// the process.
-CommitStatements DescribeStatements(RecordedCommit commit, StatementDetail detail,
-                                    const std::string& exclude);
+// Takes batches apart for the segment: redacts, finds values, marks. Remembers what it found out
+// about a text, for statements are few and come again. One thread.
+class StatementDescriber {
+ public:
+  // `detail` is what may leave the process.
+  StatementDescriber(StatementDetail detail, std::string exclude)
+      : detail_(detail), exclude_(std::move(exclude)) {}
+  CommitStatements Describe(RecordedCommit commit);
+
+ private:
+  struct About {
+    uint8_t flags = 0;
+    bool last_insert_rowid = false;
+    std::string redacted;  // only with kText
+  };
+  const About& Look(const RecordedStatement& statement);
+
+  const StatementDetail detail_;
+  const std::string exclude_;
+  std::unordered_map<std::string, About> known_;
+};
 
 }  // namespace sqlite_s3

@@ -75,6 +75,22 @@ Result<RestoreReport> StatementsFixture::Restore(Txid txid, RestoreVia via, Byte
   return report;
 }
 
+Result<RestoreReport> StatementsFixture::RestoreWithout(std::vector<Txid> skip, Txid txid) {
+  auto store = OpenAt(directory.File("replica"));
+  Replica replica(*store);
+  RETURN_IF_ERROR(replica.Open());
+  Progress progress(/*enabled=*/false);
+  RestoreOptions options;
+  options.output = directory.File("restored.db");
+  options.target = txid;
+  options.via = RestoreVia::kSql;
+  options.skip = std::move(skip);
+  options.verify = VerifyLevel::kQuick;
+  (void)RemoveFile(options.output);  // of an earlier call, if there was one
+  Damage damage;
+  return Restorer(replica, options, progress).Run(&damage);
+}
+
 std::set<uint64_t> StatementsFixture::ExpectSqlEqualsPages() {
   std::set<uint64_t> by_pages;
   const size_t commits = Log().size();

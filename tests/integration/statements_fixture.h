@@ -55,6 +55,8 @@ class StatementsFixture : public ::testing::Test {
   std::vector<std::string> Sql(Txid txid);
 
   Result<RestoreReport> Restore(Txid txid, RestoreVia via, Bytes* bytes, bool strict = false);
+  // Leaves the database at directory.File("restored.db").
+  Result<RestoreReport> RestoreWithout(std::vector<Txid> skip, Txid txid);
   // Restores every commit from the first image on both ways; what needed pages at the last one.
   std::set<uint64_t> ExpectSqlEqualsPages();
 

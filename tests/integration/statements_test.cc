@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 
+#include "agent/hook/sqlite_s3.hpp"
 #include "tests/integration/statements_fixture.h"
 
 namespace sqlite_s3 {
@@ -56,6 +58,304 @@ TEST_F(StatementsTest, ACommitThatCannotBeRepeatedTakesItsPagesAndIsNamed) {
   Bytes bytes;
   EXPECT_STATUS(Restore(last, RestoreVia::kSql, &bytes, /*strict=*/true),
                 StatusCode::kFailedPrecondition);
+}
+
+TEST_F(StatementsTest, AHistoryWithoutACommitIsExecutedAndSaysWhatChanged) {
+  app.Do("CREATE TABLE k(id INTEGER PRIMARY KEY, v)");
+  Start("statements=values,interval=0");
+  app.Do("INSERT INTO k VALUES(1, 'a')");
+  app.Do("INSERT INTO k VALUES(2, 'mistake')");
+  const Txid mistake = Sync();
+  app.Do("INSERT INTO k VALUES(3, 'c')");
+  app.Do("UPDATE k SET v = v || '!' WHERE id >= 2");
+  const Txid update = Sync();
+  Stop();
+  ASSERT_OK_AND_ASSIGN(const RestoreReport report, RestoreWithout({mistake}, update));
+  EXPECT_EQ(report.commits_free, 2u);
+  ASSERT_EQ(report.changed.size(), 1u);
+  EXPECT_EQ(report.changed[0].txid, update);
+  EXPECT_EQ(report.changed[0].what, "statement 1: changed 1 rows, not 2");
+  App restored(directory.File("restored.db"));
+  EXPECT_EQ(restored.Ask("SELECT group_concat(id || v) FROM k"), "1a,3c!");
+}
+
+TEST_F(StatementsTest, AHistoryWithoutACommitEndsWhereACommitHasNoStatements) {
+  Start("statements=values,interval=0");
+  app.Do("INSERT INTO t VALUES(1)");
+  const Txid first = Sync();
+  {
+    App other(path);
+    other.Do("INSERT INTO t VALUES(2)");
+  }
+  const Txid stranger = Sync();
+  Stop();
+  EXPECT_STATUS(RestoreWithout({first}, stranger), StatusCode::kFailedPrecondition);
+  EXPECT_OK(RestoreWithout({stranger}, stranger));
+}
+
+// --- what is kept until a commit
+
+class RecordingTest : public StatementsFixture {
+ protected:
+  void SetUp() override {
+    StatementsFixture::SetUp();
+    app.Do("CREATE TABLE k(id INTEGER PRIMARY KEY, v UNIQUE)");
+    Start("statements=values,interval=0");
+  }
+  // The SQL of the commit that `sql` makes.
+  std::vector<std::string> Recorded(const std::string& sql) {
+    app.Do(sql);
+    return Sql(Sync());
+  }
+};
+
+TEST_F(RecordingTest, WhatASavepointTookBackIsLeftOut) {
+  EXPECT_THAT(Recorded("BEGIN; INSERT INTO t VALUES(1); SAVEPOINT s; INSERT INTO t VALUES(2);"
+                       "ROLLBACK TO \"S\"; INSERT INTO t VALUES(3); SAVEPOINT r;"
+                       "INSERT INTO t VALUES(4); RELEASE r; RELEASE s; COMMIT"),
+              ElementsAre("INSERT INTO t VALUES(1);", "INSERT INTO t VALUES(3);",
+                          "INSERT INTO t VALUES(4);"));
+}
+
+TEST_F(RecordingTest, ARolledBackTransactionLeavesNothingToTheNext) {
+  app.Do("BEGIN; INSERT INTO t VALUES('gone'); ROLLBACK");
+  EXPECT_THAT(Recorded("INSERT INTO t VALUES('kept')"),
+              ElementsAre("INSERT INTO t VALUES('kept')"));
+}
+
+TEST_F(RecordingTest, AFailedStatementLeavesNothingToTheNext) {
+  app.Do("INSERT INTO k VALUES(1, 'a')");
+  app.Try("INSERT INTO k VALUES(2, 'a')");
+  EXPECT_THAT(Recorded("INSERT INTO t VALUES('kept')"),
+              ElementsAre("INSERT INTO t VALUES('kept')"));
+}
+
+TEST_F(RecordingTest, AStatementThatFoundTheLockBusyIsLeftOutAndItsRetryKept) {
+  App other(path);
+  sqlite3_busy_timeout(app.db(), 0);
+  other.Do("BEGIN IMMEDIATE");
+  app.Do("BEGIN");
+  app.Try("INSERT INTO t VALUES('busy')");
+  EXPECT_EQ(app.code(), SQLITE_BUSY);
+  other.Do("ROLLBACK");
+  EXPECT_THAT(Recorded("INSERT INTO t VALUES('busy'); COMMIT"),
+              ElementsAre("INSERT INTO t VALUES('busy');"));
+}
+
+TEST_F(RecordingTest, WhatTriggersAndVirtualTablesExecuteIsLeftOut) {
+  app.Do("CREATE TRIGGER ki AFTER INSERT ON k BEGIN INSERT INTO t VALUES(new.id); END");
+  app.Do("CREATE VIRTUAL TABLE f USING fts5(x)");
+  EXPECT_THAT(Recorded("INSERT INTO k VALUES(5, 'b')"),
+              ElementsAre("INSERT INTO k VALUES(5, 'b')"));
+  EXPECT_THAT(Recorded("INSERT INTO f VALUES('hello world')"),
+              ElementsAre("INSERT INTO f VALUES('hello world')"));
+}
+
+TEST_F(RecordingTest, AStatementOfTheApplicationMayBeginWithAComment) {
+  EXPECT_THAT(Recorded("-- mine\nINSERT INTO t VALUES(1)"),
+              ElementsAre("-- mine\nINSERT INTO t VALUES(1)"));
+}
+
+TEST_F(RecordingTest, ReadingIsNotRecorded) {
+  app.Do("BEGIN; SELECT * FROM t; PRAGMA table_info(t); EXPLAIN DELETE FROM t");
+  EXPECT_THAT(Recorded("DELETE FROM k; SELECT 1; COMMIT"), ElementsAre("DELETE FROM k;"));
+}
+
+TEST_F(RecordingTest, AStatementWithinTheRowsOfAnotherIsRecorded) {
+  app.Do("INSERT INTO t VALUES(1), (2)");
+  sqlite3_stmt* rows = app.Prepare("SELECT x FROM t");
+  ASSERT_EQ(sqlite3_step(rows), SQLITE_ROW);
+  EXPECT_THAT(Recorded("INSERT INTO k VALUES(9, 9)"), ElementsAre("INSERT INTO k VALUES(9, 9)"));
+  sqlite3_finalize(rows);
+}
+
+TEST_F(RecordingTest, EachConnectionKeepsItsOwn) {
+  App other(path);
+  ASSERT_EQ(sqlite_s3_attach(handle, other.db()), SQLITE_S3_OK);
+  other.Do("BEGIN; SELECT * FROM t");
+  app.Do("INSERT INTO t VALUES('mine')");
+  const Txid mine = Sync();
+  other.Do("COMMIT; BEGIN; INSERT INTO t VALUES('other'); COMMIT");
+  const Txid others = Sync();
+  EXPECT_THAT(Sql(mine), ElementsAre("INSERT INTO t VALUES('mine')"));
+  EXPECT_THAT(Sql(others), ElementsAre("INSERT INTO t VALUES('other');"));
+  EXPECT_NE(Log()[mine.value - 1].connection, Log()[others.value - 1].connection);
+  ASSERT_EQ(sqlite_s3_detach(other.db()), SQLITE_S3_OK);
+}
+
+TEST_F(RecordingTest, ACommitOfAConnectionThatIsNotAttachedHasNone) {
+  App other(path);
+  other.Do("INSERT INTO t VALUES('stranger')");
+  const Txid stranger = Sync();
+  app.Do("INSERT INTO t VALUES('mine')");
+  const Txid mine = Sync();
+  EXPECT_EQ(Log()[stranger.value - 1].state, StatementsState::kNone);
+  EXPECT_THAT(Sql(mine), ElementsAre("INSERT INTO t VALUES('mine')"));
+}
+
+TEST_F(RecordingTest, ACommitThatBeginsTheWalAnewIsBoundToo) {
+  app.Do("PRAGMA wal_autocheckpoint=10");
+  for (int i = 0; i < 200; ++i) {
+    app.Do("INSERT INTO t VALUES(" + std::to_string(i) + ")");
+  }
+  const Txid last = Sync();
+  const auto log = Log();
+  size_t recorded = 0;
+  for (size_t i = last.value - 200; i < last.value; ++i) {
+    ASSERT_EQ(log[i].statements.size(), 1u) << i;
+    recorded += log[i].statements[0].sql ==
+                "INSERT INTO t VALUES(" + std::to_string(i - (last.value - 200)) + ")";
+  }
+  EXPECT_EQ(recorded, 200u);
+}
+
+TEST_F(RecordingTest, ATagIsOnTheCommitsUntilTheNext) {
+  ASSERT_EQ(sqlite_s3_tag(app.db(), "request 42"), SQLITE_S3_OK);
+  app.Do("INSERT INTO t VALUES(1)");
+  const Txid tagged = Sync();
+  ASSERT_EQ(sqlite_s3_tag(app.db(), nullptr), SQLITE_S3_OK);
+  app.Do("INSERT INTO t VALUES(2)");
+  const Txid plain = Sync();
+  EXPECT_EQ(Log()[tagged.value - 1].tag, "request 42");
+  EXPECT_EQ(Log()[plain.value - 1].tag, "");
+  EXPECT_EQ(sqlite_s3_tag(app.db(), std::string(257, 'x').c_str()), SQLITE_S3_INVALID);
+}
+
+int CountTrace(unsigned, void* count, void*, void*) {
+  ++*static_cast<int*>(count);
+  return 0;
+}
+int ForwardTrace(unsigned event, void*, void* statement, void* text) {
+  return sqlite_s3_trace(event, statement, text);
+}
+
+TEST_F(RecordingTest, AnApplicationThatTakesTheTraceCallbackKeepsItAndItsCommitsSaySo) {
+  int count = 0;
+  sqlite3_trace_v2(app.db(), SQLITE_TRACE_STMT, CountTrace, &count);
+  app.Do("INSERT INTO t VALUES(1)");
+  const Txid displaced = Sync();
+  EXPECT_EQ(Log()[displaced.value - 1].state, StatementsState::kDisplaced);
+  char* status = sqlite_s3_status(handle);
+  EXPECT_THAT(status, ::testing::HasSubstr("\"trace_displaced\":true"));
+  sqlite_s3_free(status);
+  app.Do("INSERT INTO t VALUES(2)");
+  EXPECT_EQ(count, 2);
+  sqlite3_trace_v2(app.db(), SQLITE_TRACE_STMT, ForwardTrace, nullptr);
+  EXPECT_THAT(Recorded("INSERT INTO t VALUES(3)"), ElementsAre("INSERT INTO t VALUES(3)"));
+  status = sqlite_s3_status(handle);
+  EXPECT_THAT(status, ::testing::HasSubstr("\"trace_displaced\":false"));
+  sqlite_s3_free(status);
+}
+
+TEST_F(RecordingTest, TheWrapperShipsEveryValueAsItIs) {
+  BoundStatement insert(app.db(), "INSERT INTO t VALUES(?)");
+  const std::string nul("a\0b", 3);
+  insert.Bind(1, 0.1 + 0.2);
+  insert.Run();
+  insert.Bind(1, std::numeric_limits<double>::infinity());
+  insert.Run();
+  insert.Bind(1, nul);
+  insert.Run();
+  insert.BindBlob(1, nul);
+  insert.Run();
+  insert.Bind(1, nullptr);
+  insert.Run();
+  const Txid last = Sync();
+  const auto log = Log();
+  const auto value = [&](uint64_t back) { return log[last.value - back].statements[0].values[0]; };
+  EXPECT_EQ(value(5).real, 0.1 + 0.2);
+  EXPECT_EQ(value(4).real, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(value(3).bytes, nul);
+  EXPECT_EQ(value(2).type, ValueType::kBlob);
+  EXPECT_EQ(value(1).type, ValueType::kNull);
+  Stop();
+  EXPECT_THAT(ExpectSqlEqualsPages(), IsEmpty()) << reasons;
+}
+
+TEST_F(RecordingTest, AStatementThatFailsInTheWrapperIsLeftOut) {
+  app.Do("INSERT INTO k VALUES(1, 'a')");
+  app.Do("BEGIN; INSERT INTO t VALUES('first')");
+  {
+    BoundStatement insert(app.db(), "INSERT INTO k VALUES(2, ?)");
+    insert.Bind(1, "a");
+    EXPECT_THROW(insert.Run(), SqliteError);
+  }
+  EXPECT_THAT(Recorded("COMMIT"), ElementsAre("INSERT INTO t VALUES('first')"));
+}
+
+TEST_F(RecordingTest, TwoConnectionsThatShareTheirNumberOfRowsAreStillTold) {
+  EXPECT_THAT(Recorded("INSERT INTO t VALUES(1), (2), (3)"), ::testing::SizeIs(1));
+  EXPECT_EQ(Log().back().statements[0].changed_rows, 3u);
+}
+
+// --- secrets
+
+class SecretsTest : public StatementsFixture {
+ protected:
+  // Whether any object of the replica, or the library's log, has the word, also compressed.
+  bool Leaks(const std::string& word) {
+    for (const CommitStatements& commit : Log()) {
+      if (commit.tag.find(word) != std::string::npos) return true;
+      for (const LoggedStatement& statement : commit.statements) {
+        if (statement.sql.find(word) != std::string::npos) return true;
+        for (const StatementValue& value : statement.values) {
+          if (value.bytes.find(word) != std::string::npos) return true;
+        }
+      }
+    }
+    return false;
+  }
+  void Write() {
+    app.Do("CREATE TABLE secrets(a, b)");
+    app.Do("INSERT INTO secrets VALUES('canary-literal', \"canary-quoted\") -- canary-comment");
+    sqlite3_stmt* insert = app.Prepare("INSERT INTO secrets VALUES(:a, ?2)");
+    sqlite3_bind_text(insert, 1, "canary-bound", -1, SQLITE_STATIC);
+    sqlite3_bind_text(insert, 2, "canary-second", -1, SQLITE_STATIC);
+    EXPECT_EQ(sqlite3_step(insert), SQLITE_DONE);
+    sqlite3_finalize(insert);
+    app.Try("PRAGMA key='canary-key'");
+    app.Do("PRAGMA user_version=3");
+    Sync();
+  }
+};
+
+TEST_F(SecretsTest, WithoutStatementsThereIsNoSection) {
+  Start("interval=0");
+  Write();
+  for (const CommitStatements& commit : Log()) {
+    EXPECT_EQ(commit.state, StatementsState::kNone);
+  }
+  // And nobody traces.
+  int count = 0;
+  sqlite3_trace_v2(app.db(), SQLITE_TRACE_STMT, CountTrace, &count);
+  app.Do("INSERT INTO t VALUES(1)");
+  Sync();
+  EXPECT_EQ(count, 1);
+}
+
+TEST_F(SecretsTest, TextHasNoLiteralNoValueAndNoKey) {
+  Start("statements=text,interval=0");
+  Write();
+  EXPECT_FALSE(Leaks("canary"));
+  EXPECT_EQ(Sql(Txid{Log().size() - 2})[0], "INSERT INTO secrets VALUES(?, ?)  ");
+}
+
+TEST_F(SecretsTest, ValuesHaveThemButNeverAKey) {
+  Start("statements=values,interval=0");
+  Write();
+  EXPECT_TRUE(Leaks("canary-bound"));
+  EXPECT_FALSE(Leaks("canary-key"));
+}
+
+TEST_F(SecretsTest, AnExcludedTableIsOnlyNamedAsLeftOut) {
+  Start("statements=values,interval=0,statements_exclude=other:secret*");
+  Write();
+  EXPECT_FALSE(Leaks("canary"));
+  EXPECT_FALSE(Leaks("secrets"));
+  const auto log = Log();
+  EXPECT_EQ(log[log.size() - 2].statements[0].flags & kStatementExcluded, kStatementExcluded);
+  Stop();
+  ExpectSqlEqualsPages();  // those commits by their pages
 }
 
 }  // namespace

@@ -1,0 +1,329 @@
+// statements: what recording SQL costs the committing program, what it adds to the replica, and how
+// fast a restore executes it again. Transactions of the last two are those of an order-entry
+// business as TPC-C describes it: new order, payment, delivery, order status, stock level.
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <random>
+
+#include "agent/hook/sqlite_s3.h"
+#include "bench/support.h"
+#include "common/format/keys.h"
+#include "common/format/statements.h"
+#include "common/replica/replica.h"
+#include "restore/restorer.h"
+
+namespace sqlite_s3::bench {
+namespace {
+
+constexpr int kLong = 600'000;  // milliseconds
+
+void MustHook(int code) {
+  if (code != SQLITE_S3_OK) {
+    Die(sqlite_s3_errmsg());
+  }
+}
+
+// --- throughput ----------------------------------------------------------------------------------
+
+Child::Handler MakeSide(const Scratch& scratch, const std::string& level) {
+  auto app = std::make_shared<App>(scratch.File(level + ".db"), "NORMAL");
+  auto inserter = std::make_shared<Inserter>(app->db());
+  sqlite_s3_handle* handle = nullptr;
+  const std::string url = "file://" + scratch.File(level + "-replica");
+  MustHook(
+      sqlite_s3_open_connection(app->db(), url.c_str(), ("statements=" + level).c_str(), &handle));
+  MustHook(sqlite_s3_sync(handle, kLong, nullptr));
+  return [app, inserter, handle](int, double n) -> std::vector<double> {
+    const double t0 = Now();
+    for (int i = 0; i < static_cast<int>(n); ++i) {
+      inserter->Commit();
+    }
+    const double seconds = Now() - t0;
+    MustHook(sqlite_s3_sync(handle, kLong, nullptr));
+    return {seconds, Now() - t0 - seconds};
+  };
+}
+
+void Throughput(const Arguments& arguments, const std::string& level, double target) {
+  const std::string name = "statements." + level;
+  if (!arguments.Wants(name)) {
+    return;
+  }
+  Scratch scratch;
+  Child with([&] { return MakeSide(scratch, level); });
+  Child without([&] { return MakeSide(scratch, "off"); });
+  const double commits = arguments.quick ? 500 : 10'000;
+  (void)with.Ask(0, commits);  // warm up
+  (void)without.Ask(0, commits);
+  Pairs rate;
+  for (int i = 0; i < arguments.Pairs(60); ++i) {
+    double a = 0;
+    double b = 0;
+    for (const bool first : {true, false}) {
+      if (first == (i % 2 == 0)) {
+        a = with.Ask(0, commits)[0];
+      } else {
+        b = without.Ask(0, commits)[0];
+      }
+    }
+    rate.Add(commits / a, commits / b);
+  }
+  Print(rate.ToFigure(name, "commits/s, without statements", Goal::kRatioAtLeast, target));
+}
+
+// --- an order-entry business ---------------------------------------------------------------------
+
+class Business {
+ public:
+  explicit Business(sqlite3* db) : db_(db) {}
+  ~Business() {
+    for (auto& [sql, statement] : statements_) {
+      sqlite3_finalize(statement);
+    }
+  }
+
+  void Create() {
+    Exec(
+        "CREATE TABLE district(id INTEGER PRIMARY KEY, next_order INT, ytd INT, name TEXT);"
+        "CREATE TABLE customer(id INTEGER PRIMARY KEY, district INT, name TEXT, balance INT,"
+        "  payments INT, data TEXT);"
+        "CREATE INDEX customer_name ON customer(district, name);"
+        "CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT, price INT);"
+        "CREATE TABLE stock(item INTEGER PRIMARY KEY, quantity INT, ytd INT, orders INT, data "
+        "TEXT);"
+        "CREATE TABLE orders(district INT, number INT, customer INT, carrier INT, at TEXT,"
+        "  PRIMARY KEY(district, number)) WITHOUT ROWID;"
+        "CREATE INDEX orders_customer ON orders(customer, number);"
+        "CREATE TABLE new_order(district INT, number INT, PRIMARY KEY(district, number))"
+        "  WITHOUT ROWID;"
+        "CREATE TABLE order_line(district INT, number INT, line INT, item INT, quantity INT,"
+        "  amount INT, delivered TEXT, PRIMARY KEY(district, number, line)) WITHOUT ROWID;"
+        "CREATE TABLE history(customer INT, at TEXT, amount INT, data TEXT)");
+    Exec("BEGIN");
+    for (int d = 1; d <= kDistricts; ++d) {
+      Run("INSERT INTO district VALUES(?, 1, 0, 'district')", {d});
+    }
+    Exec(fmt::format(
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i < {}) INSERT INTO "
+        "customer SELECT i, 1 + i % {}, 'name' || (i % 700), 0, 0, hex(zeroblob(150)) FROM c",
+        kCustomers, kDistricts));
+    Exec(fmt::format(
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i < {}) INSERT INTO "
+        "item SELECT i, 'item ' || i, 100 + i % 9900 FROM c",
+        kItems));
+    Exec("INSERT INTO stock SELECT id, 91, 0, 0, hex(zeroblob(25)) FROM item; COMMIT");
+  }
+
+  // TPC-C's mix: 45, 43, 4, 4, 4 of a hundred.
+  void Transaction(std::mt19937_64& random) {
+    const auto pick = [&](int most) {
+      return static_cast<int>(random() % static_cast<uint64_t>(most)) + 1;
+    };
+    const int what = pick(100);
+    const int district = pick(kDistricts);
+    const int customer = pick(kCustomers);
+    if (what <= 45) {
+      Exec("BEGIN IMMEDIATE");
+      const int64_t number = Ask("SELECT next_order FROM district WHERE id = ?", {district});
+      Run("UPDATE district SET next_order = next_order + 1 WHERE id = ?", {district});
+      Ask("SELECT balance FROM customer WHERE id = ?", {customer});
+      Run("INSERT INTO orders VALUES(?, ?, ?, NULL, datetime('now'))",
+          {district, number, customer});
+      Run("INSERT INTO new_order VALUES(?, ?)", {district, number});
+      const int lines = 4 + pick(11);
+      for (int line = 1; line <= lines; ++line) {
+        const int item = pick(kItems);
+        const int quantity = pick(10);
+        const int64_t price = Ask("SELECT price FROM item WHERE id = ?", {item});
+        Ask("SELECT quantity FROM stock WHERE item = ?", {item});
+        Run("UPDATE stock SET quantity = CASE WHEN quantity >= ?1 + 10 THEN quantity - ?1 ELSE "
+            "quantity - ?1 + 91 END, ytd = ytd + ?1, orders = orders + 1 WHERE item = ?2",
+            {quantity, item});
+        Run("INSERT INTO order_line VALUES(?, ?, ?, ?, ?, ?, NULL)",
+            {district, number, line, item, quantity, quantity * price});
+      }
+      // One of a hundred has an item that does not exist.
+      Exec(pick(100) == 1 ? "ROLLBACK" : "COMMIT");
+    } else if (what <= 88) {
+      const int amount = pick(500'000);
+      Exec("BEGIN IMMEDIATE");
+      Run("UPDATE district SET ytd = ytd + ? WHERE id = ?", {amount, district});
+      Ask("SELECT id FROM customer WHERE district = ? AND name = 'name7' LIMIT 1", {district});
+      Run("UPDATE customer SET balance = balance - ?, payments = payments + 1 WHERE id = ?",
+          {amount, customer});
+      Run("INSERT INTO history VALUES(?, datetime('now'), ?, 'payment')", {customer, amount});
+      Exec("COMMIT");
+    } else if (what <= 92) {
+      Exec("BEGIN IMMEDIATE");
+      for (int d = 1; d <= kDistricts; ++d) {
+        const int64_t number = Ask("SELECT min(number) FROM new_order WHERE district = ?", {d});
+        if (number == 0) {
+          continue;
+        }
+        Run("DELETE FROM new_order WHERE district = ? AND number = ?", {d, number});
+        Run("UPDATE orders SET carrier = ? WHERE district = ? AND number = ?",
+            {pick(10), d, number});
+        Run("UPDATE order_line SET delivered = datetime('now') WHERE district = ? AND number = ?",
+            {d, number});
+        const int64_t sum = Ask(
+            "SELECT sum(amount) FROM order_line WHERE district = ? AND number = ?", {d, number});
+        const int64_t who =
+            Ask("SELECT customer FROM orders WHERE district = ? AND number = ?", {d, number});
+        Run("UPDATE customer SET balance = balance + ? WHERE id = ?", {sum, who});
+      }
+      Exec("COMMIT");
+    } else if (what <= 96) {
+      Ask("SELECT max(number) FROM orders WHERE customer = ?", {customer});
+      Ask("SELECT sum(amount) FROM order_line WHERE district = ? AND number = 1", {district});
+    } else {
+      Ask("SELECT count(DISTINCT s.item) FROM order_line l JOIN stock s ON s.item = l.item WHERE "
+          "l.district = ?1 AND l.number >= (SELECT next_order FROM district WHERE id = ?1) - 20 "
+          "AND s.quantity < 15",
+          {district});
+    }
+  }
+
+  void Exec(const std::string& sql) {
+    if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
+      Die(sql + ": " + sqlite3_errmsg(db_));
+    }
+  }
+
+ private:
+  static constexpr int kDistricts = 10;
+  static constexpr int kCustomers = 30'000;
+  static constexpr int kItems = 20'000;
+
+  int64_t Ask(const char* sql, std::initializer_list<int64_t> values) {
+    sqlite3_stmt*& statement = statements_[sql];
+    if (statement == nullptr &&
+        sqlite3_prepare_v2(db_, sql, -1, &statement, nullptr) != SQLITE_OK) {
+      Die(sqlite3_errmsg(db_));
+    }
+    int number = 0;
+    for (const int64_t value : values) {
+      sqlite3_bind_int64(statement, ++number, value);
+    }
+    int64_t answer = 0;
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+      answer = sqlite3_column_int64(statement, 0);
+    }
+    if (sqlite3_reset(statement) != SQLITE_OK) {
+      Die(sqlite3_errmsg(db_));
+    }
+    return answer;
+  }
+  void Run(const char* sql, std::initializer_list<int64_t> values) { (void)Ask(sql, values); }
+
+  sqlite3* db_;
+  std::unordered_map<std::string, sqlite3_stmt*> statements_;
+};
+
+double RunBusiness(sqlite3* db, int transactions) {
+  Business business(db);
+  std::mt19937_64 random(42);
+  const double begin = Now();
+  for (int i = 0; i < transactions; ++i) {
+    business.Transaction(random);
+  }
+  return Now() - begin;
+}
+
+void CountBytes(const std::string& directory, Figure* statements, Figure* others) {
+  auto store = DirectoryStoreAt(directory);
+  double commits = 0;
+  Txid next{1};
+  while (true) {
+    const std::string key = keys::LogSegment(TimelineId{1}, next);
+    auto bytes = store->Get(key, kMaxSegmentBytes);
+    if (!bytes.ok()) {
+      break;
+    }
+    const Segment segment = Must(ParseSegment(std::move(*bytes), key), key);
+    statements->ours += static_cast<double>(segment.statements.size());
+    others->ours += static_cast<double>(segment.object_size_bytes - segment.statements.size());
+    commits += segment.header.commit_count;
+    next = segment.header.last_txid().Next();
+  }
+  statements->ours /= commits;
+  others->ours /= commits;
+}
+
+void Replay(const Arguments& arguments) {
+  const std::string name = "statements.replay";
+  if (!arguments.Wants(name)) {
+    return;
+  }
+  const int transactions = arguments.quick ? 300 : 20'000;
+  Pairs pairs;
+  Figure statement_bytes{.name = "statements.bytes", .unit = "bytes of statements per commit"};
+  Figure page_bytes{.name = "statements.page_bytes", .unit = "other bytes of the log per commit"};
+  Figure by_pages{.name = "statements.by_pages", .unit = "commits that took their pages"};
+  Figure fetch{.name = "statements.fetch", .unit = "s fetching, in a restore by statements"};
+  const int runs = arguments.quick ? 1 : arguments.pairs > 0 ? arguments.pairs : 3;
+  for (int i = 0; i < runs; ++i) {
+    Scratch scratch;
+    const std::string base = scratch.File("app.db");
+    {
+      App app(base, "OFF");
+      Business(app.db()).Create();
+    }
+    const std::string first = scratch.File("first.db");
+    std::filesystem::copy_file(base, first);
+    double first_seconds = 0;
+    {
+      App app(first, "OFF");  // no shipping, no statements, no sync
+      first_seconds = RunBusiness(app.db(), transactions);
+    }
+    {
+      App app(base, "OFF");
+      sqlite_s3_handle* handle = nullptr;
+      const std::string url = "file://" + scratch.File("replica");
+      MustHook(sqlite_s3_open_connection(
+          app.db(), url.c_str(),
+          "statements=values,memory=256MiB,image_log_percent=0,image_interval=0", &handle));
+      MustHook(sqlite_s3_sync(handle, kLong, nullptr));
+      (void)RunBusiness(app.db(), transactions);
+      MustHook(sqlite_s3_sync(handle, kLong, nullptr));
+      MustHook(sqlite_s3_detach(app.db()));
+      MustHook(sqlite_s3_close(handle, kLong));
+    }
+    auto store = DirectoryStoreAt(scratch.File("replica"));
+    Replica replica(*store);
+    Must(replica.Open(), "open");
+    // From the beginning: an image may have been made on the way.
+    Progress progress(false);
+    RestoreOptions options;
+    options.output = scratch.File("restored.db");
+    options.via = RestoreVia::kSql;
+    Damage damage;
+    const RestoreReport report = Must(Restorer(replica, options, progress).Run(&damage), "restore");
+    const double share = static_cast<double>(report.commits_applied) /
+                         static_cast<double>(report.plan.txid.value - 1);
+    pairs.Add(transactions * share / report.replay_seconds, transactions / first_seconds);
+    by_pages.ours = static_cast<double>(report.commits_by_pages);
+    fetch.ours = report.fetch_seconds;
+    statement_bytes.ours = page_bytes.ours = 0;
+    CountBytes(scratch.File("replica"), &statement_bytes, &page_bytes);
+  }
+  Print(pairs.ToFigure(name, "transactions/s, against the first run without sync",
+                       Goal::kRatioAtLeast, 1.0));
+  Print(statement_bytes);
+  Print(page_bytes);
+  Print(by_pages);
+  Print(fetch);
+}
+
+}  // namespace
+}  // namespace sqlite_s3::bench
+
+int main(int argc, char** argv) {
+  using namespace sqlite_s3::bench;
+  const Arguments arguments = ParseArguments(argc, argv);
+  Throughput(arguments, "text", 0.92);
+  Throughput(arguments, "values", 0.85);
+  Replay(arguments);
+  return 0;
+}
