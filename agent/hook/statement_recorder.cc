@@ -183,6 +183,13 @@ bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
   return !reads;
 }
 
+// The program of a foreign key's action is traced with the text of the whole statement. A statement
+// that begins again has been stepped since, and one that begins for the first time has not run.
+bool StatementRecorder::IsForeignKeyAction(sqlite3_stmt* statement) const {
+  return statement == last_ && sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_RUN, 0) > 0 &&
+         sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_VM_STEP, 0) == last_steps_;
+}
+
 void StatementRecorder::FinishLast() {
   if (last_open_) {
     last_open_ = false;
@@ -241,6 +248,7 @@ void StatementRecorder::Keep(sqlite3_stmt* statement, const char* text, bool is_
   total_changes_ = sqlite3_total_changes(db_);
   last_open_ = !is_control;
   last_ = statement;
+  last_steps_ = sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_VM_STEP, 0);
   if (kept_bytes_ > kMostBytes || kept_.statements.size() > kMostStatements) {
     kept_.statements.clear();
     kept_.statements.shrink_to_fit();
@@ -252,7 +260,7 @@ void StatementRecorder::Keep(sqlite3_stmt* statement, const char* text, bool is_
 void StatementRecorder::OnStatement(StatementInbox& inbox, sqlite3_stmt* statement,
                                     const char* text) {
   SqlControlStatement control;
-  if (IsInternal(statement, text)) {
+  if (IsInternal(statement, text) || IsForeignKeyAction(statement)) {
     return;
   }
   const bool wanted = Wanted(statement, text, &control);

@@ -5,6 +5,7 @@
 // lock and be tried again, or be rolled back. What is known when:
 //   - Statements of triggers and of virtual tables come with a text that begins with "--" and is
 //     not the statement's own.
+//   - Actions of foreign keys come with the text of their statement, again and again.
 //   - Autocommit before a statement, and no write transaction: whatever was kept was not committed.
 //   - A transaction that has not written yet: its statements so far did nothing (a lock was busy).
 //   - ROLLBACK TO takes back what came after its savepoint; ROLLBACK all.
@@ -69,6 +70,7 @@ class StatementRecorder {
   };
 
   bool Wanted(sqlite3_stmt* statement, const char* text, SqlControlStatement* control);
+  bool IsForeignKeyAction(sqlite3_stmt* statement) const;
   void BeginIfFresh();
   void FinishLast();
   void Clear();
@@ -95,6 +97,7 @@ class StatementRecorder {
   int total_changes_ = 0;         // when the last kept statement began
   bool last_open_ = false;        // its changed rows are not counted yet
   sqlite3_stmt* last_ = nullptr;  // it; compared only
+  int last_steps_ = 0;            // of its program when it began
   bool seen_ = false;             // a statement that may commit, since the last commit
   bool slow_settings_stale_ = true;
   bool case_sensitive_like_ = false;

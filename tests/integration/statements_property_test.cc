@@ -45,7 +45,8 @@ class Script : public StatementsFixture {
     }
     Sync();
     Stop();
-    const size_t commits = Log().size();
+    const auto log = Log();
+    const size_t commits = log.size();
     std::set<uint64_t> by_pages;
     if (every_commit) {
       by_pages = ExpectSqlEqualsPages();
@@ -70,7 +71,7 @@ class Script : public StatementsFixture {
     for (uint64_t txid : by_pages) {
       EXPECT_TRUE(must_.count(txid) != 0 || may_.count(txid) != 0)
           << "TXID " << txid << " can be repeated\n"
-          << reasons << story_;
+          << reasons << Told(log[txid - 1]) << story_;
     }
     other_.Close();
     TearDown();
@@ -79,6 +80,14 @@ class Script : public StatementsFixture {
   uint64_t by_sql = 0, total = 0, needed = 0;
 
  private:
+  static std::string Told(const CommitStatements& commit) {
+    std::string text = "settings " + std::to_string(commit.settings) + "\n";
+    for (const LoggedStatement& s : commit.statements) {
+      text += "  " + s.sql + "  (" + std::to_string(s.changed_rows) + " rows)\n";
+    }
+    return text;
+  }
+
   uint32_t Pick(uint32_t below) { return static_cast<uint32_t>(random_() % below); }
   bool Chance(uint32_t in) { return Pick(in) == 0; }
   std::string Word() { return "w" + std::to_string(Pick(40)); }

@@ -151,6 +151,25 @@ TEST_F(RecordingTest, WhatTriggersAndVirtualTablesExecuteIsLeftOut) {
               ElementsAre("INSERT INTO f VALUES('hello world')"));
 }
 
+TEST_F(RecordingTest, ActionsOfForeignKeysAreNotStatements) {
+  app.Do("PRAGMA foreign_keys=ON");
+  app.Do("CREATE TABLE child(k REFERENCES k(id) ON DELETE CASCADE)");
+  app.Do("INSERT INTO k VALUES(1, 'a'), (2, 'b'), (3, 'c')");
+  app.Do("INSERT INTO child VALUES(1), (2), (3)");
+  sqlite3_stmt* remove = app.Prepare("DELETE FROM k WHERE id = ?");
+  std::vector<Txid> txids;
+  for (int id = 1; id <= 2; ++id) {
+    sqlite3_bind_int(remove, 1, id);
+    EXPECT_EQ(sqlite3_step(remove), SQLITE_DONE);
+    sqlite3_reset(remove);
+    txids.push_back(Sync());
+  }
+  sqlite3_finalize(remove);
+  EXPECT_THAT(Sql(txids[0]), ElementsAre("DELETE FROM k WHERE id = ?"));
+  EXPECT_THAT(Sql(txids[1]), ElementsAre("DELETE FROM k WHERE id = ?"));
+  EXPECT_THAT(Recorded("BEGIN; DELETE FROM k; COMMIT"), ElementsAre("DELETE FROM k;"));
+}
+
 TEST_F(RecordingTest, AStatementOfTheApplicationMayBeginWithAComment) {
   EXPECT_THAT(Recorded("-- mine\nINSERT INTO t VALUES(1)"),
               ElementsAre("-- mine\nINSERT INTO t VALUES(1)"));
