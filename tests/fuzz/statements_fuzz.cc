@@ -32,12 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Try(bytes, 3);  // the golden section's
   if (size > 0) {
     // The raw form, compressed as it must be: behind zstd no mutation would get far.
-    Bytes section;
-    ByteWriter out(section);
-    out.U8(1);
-    out.U8(2);
-    out.U64(0);
-    out.Varint(size);
+    Bytes section = {1, 2, 0, 0, 0, 0, 0, 0, 0, 0};  // version, values, build
+    ByteWriter(section).Varint(size);
     ChunkEncoder encoder(1);
     if (size <= kChunkBytes && encoder.Append(bytes, {}, section).ok()) {
       for (const uint32_t commits : {1u, 2u, 3u}) {
