@@ -5,6 +5,7 @@
 
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
+#include "common/base/cancellation.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -140,7 +141,11 @@ void EngineImpl::JoinImage() {
 std::optional<std::chrono::microseconds> EngineImpl::ImageStep() {
   std::chrono::microseconds wait{0};
   bool done = false;
-  const Status status = Guarded([&] { return CopyImage(&wait, &done); });
+  const std::function<bool()> stopped = [this] { return uploader_stop_ || Interrupted(); };
+  const Status status = Guarded([&] {
+    const CancelScope scope(stopped);
+    return CopyImage(&wait, &done);
+  });
   if (status.ok() && !done) {
     return wait;
   }

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
+#include "common/base/cancellation.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -133,7 +135,13 @@ std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
   if (!item) {
     return std::chrono::microseconds::max();
   }
-  Status status = Guarded([&] { return UploadFront(*item); });
+  // A store that hangs holds up neither a close nor a fork. What it did with the bytes is unknown
+  // then, as after any lost answer: they stay in the spool.
+  const std::function<bool()> stopped = [this] { return uploader_stop_ || Interrupted(); };
+  Status status = Guarded([&] {
+    const CancelScope scope(stopped);
+    return UploadFront(*item);
+  });
   if (status.ok()) {
     upload_backoff_ = std::chrono::milliseconds(0);
     if (uploads_fail_.exchange(false)) {

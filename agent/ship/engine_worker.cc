@@ -2,10 +2,12 @@
 // an application's process), or the threads of a pool that many engines share (in the agent's).
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
+#include "common/base/cancellation.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -41,7 +43,9 @@ int64_t EngineImpl::MicrosToAwait() const {
 // Memory or threads that have run out end a session, not the application.
 EngineImpl::Pause EngineImpl::WorkerStep(Lane lane) {
   Pause pause;
+  const std::function<bool()> stopped = [this] { return Interrupted(); };
   const Status ended = Guarded([&] {
+    const CancelScope scope(stopped);
     pause = Step(lane);
     return Status::Ok();
   });

@@ -1,4 +1,5 @@
 #include "common/store/curl_transport.h"
+#include "common/base/cancellation.h"
 
 #include <curl/curl.h>
 #include <signal.h>
@@ -105,6 +106,10 @@ void TakeHeaderLine(Exchange& exchange, std::string_view line) {
   response.headers.emplace_back(std::move(name), std::string(value));
 }
 
+int OnProgress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return CancelScope::Cancelled() ? 1 : 0;
+}
+
 size_t OnHeader(char* data, size_t, size_t size, void* user) {
   auto& exchange = *static_cast<Exchange*>(user);
   exchange.header_bytes += size;
@@ -156,6 +161,9 @@ Status StatusOf(CURLcode code, const char* detail, const HttpRequest& request) {
   std::string what = request.method + " " + request.url.substr(0, request.url.find('?')) + ": " +
                      (detail[0] != '\0' ? detail : curl_easy_strerror(code));
   switch (code) {
+    case CURLE_ABORTED_BY_CALLBACK:
+      return CancelledError(request.method + " " + request.url.substr(0, request.url.find('?')) +
+                            ": no longer waited for");
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
@@ -245,6 +253,8 @@ class CurlTransport : public HttpTransport {
     set(CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
     set(CURLOPT_LOW_SPEED_LIMIT, kLowSpeedBytes);
     set(CURLOPT_LOW_SPEED_TIME, kLowSpeedSeconds);
+    set(CURLOPT_NOPROGRESS, 0L);  // asked at least once a second, also when nothing moves
+    set(CURLOPT_XFERINFOFUNCTION, &OnProgress);
     set(CURLOPT_HEADERFUNCTION, &OnHeader);
     set(CURLOPT_WRITEFUNCTION, &OnBody);
     return handle;

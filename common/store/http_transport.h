@@ -50,8 +50,8 @@ class HttpTransport {
   virtual ~HttpTransport() = default;
   // Any status of the server is OK here; no redirect is followed. kUnavailable: no complete answer
   // (refused, timed out, broken off, name unknown); kFailedPrecondition: the server's certificate
-  // is not trusted; kInvalidArgument: the URL. The request may have been carried out after any
-  // error. Thread-safe.
+  // is not trusted; kInvalidArgument: the URL; kCancelled: the thread's CancelScope. The request
+  // may have been carried out after any error. Thread-safe.
   virtual Result<HttpResponse> Send(const HttpRequest& request) = 0;
 };
 

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
+#include "common/base/cancellation.h"
 #include "tests/support/replayer.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
@@ -172,6 +174,34 @@ TEST(SpoolPolicyTest, AStoreThatIsFullOrReadOnlyIsWaitedFor) {
     EXPECT_EQ(db.engine().GetStatus(false).state, EngineState::kShipping);
     db.CheckNoted();
   }
+}
+
+// Whoever waits for an answer that does not come is let go: else a close, or a fork of the
+// application, would take as long as the store's own timeouts.
+TEST(SpoolPolicyTest, AStoreThatHangsHoldsUpNeitherACloseNorAFork) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  db.Start();
+  db.Sync();
+  std::atomic<bool> hangs{false};
+  db.faults().SetHook([&](StoreOp op, std::string_view, int) -> Status {
+    if (op != StoreOp::kPutIfAbsent) {
+      return Status::Ok();
+    }
+    hangs = true;
+    hangs.notify_all();
+    while (!CancelScope::Cancelled()) {
+      std::this_thread::yield();
+    }
+    return CancelledError("no longer waited for");
+  });
+  db.Exec("insert into t values(1)");
+  hangs.wait(false);
+  db.engine().PrepareFork();  // returns
+  db.engine().ParentAfterFork();
+  hangs = false;
+  hangs.wait(false);
+  EXPECT_STATUS(db.engine().Stop(std::chrono::milliseconds(1)), StatusCode::kDeadlineExceeded);
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
 // What leaves for S3, and by which way: payloads and keys over TLS, which no scripted server can
 // read, and proxies.
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
 
+#include "common/base/cancellation.h"
+#include "common/store/curl_transport.h"
 #include "common/store/s3_checksum.h"
 #include "common/store/s3_digest.h"
 #include "common/store/s3_store.h"
@@ -233,6 +236,24 @@ TEST(S3ProxyTest, ForTlsTheProxyIsAskedForATunnelAndSeesNothingElse) {
   EXPECT_EQ(proxy.requests()[0].method, "CONNECT");
   EXPECT_EQ(proxy.requests()[0].target, "s3.example.test:443");
   EXPECT_EQ(proxy.requests()[0].headers.count("authorization"), 0u);
+}
+
+// A server that takes a request and never answers: whoever stops does not wait for the timeout.
+TEST(CurlTransportTest, ARequestNobodyWaitsForEnds) {
+  std::atomic<bool> asked{false};
+  ScriptedHttp server([&](const ScriptedRequest&) {
+    asked = true;
+    return ScriptedReply{};
+  });
+  auto transport = NewCurlTransport({});
+  ASSERT_OK(transport);
+  HttpRequest request;
+  request.method = "GET";
+  request.url = server.endpoint() + "/bucket/key";
+  request.timeout = std::chrono::hours(1);
+  const std::function<bool()> stop = [&] { return asked.load(); };
+  const CancelScope scope(stop);
+  EXPECT_STATUS((*transport)->Send(request), StatusCode::kCancelled);
 }
 
 }  // namespace
