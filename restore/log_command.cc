@@ -24,7 +24,38 @@ struct Entry {
   size_t pages_changed = 0;
   std::vector<std::string> marks;
   ChangeSet changes;
+  CommitStatements statements;
 };
+
+std::string_view SqlOf(const LoggedStatement& statement) {
+  return (statement.flags & kStatementExcluded) != 0 ? "(left out by statements_exclude)"
+                                                     : std::string_view(statement.sql);
+}
+
+// The tag and the statements without transaction control, a line each.
+std::string StatementsToText(const CommitStatements& commit, std::string_view indent) {
+  std::string text;
+  if (!commit.tag.empty()) {
+    text += fmt::format("{}tag: {}\n", indent, commit.tag);
+  }
+  for (const LoggedStatement& statement : commit.statements) {
+    if ((statement.flags & kStatementControl) == 0) {
+      text += fmt::format("{}sql: {}\n", indent, SqlOf(statement));
+    }
+  }
+  return text;
+}
+
+nlohmann::ordered_json StatementsToJson(const CommitStatements& commit) {
+  nlohmann::ordered_json json = {{"tag", commit.tag}, {"connection", commit.connection}};
+  auto& list = json["sql"] = nlohmann::json::array();
+  for (const LoggedStatement& statement : commit.statements) {
+    list.push_back({{"text", SqlOf(statement)},
+                    {"time", FormatTimeUtc(statement.start_us)},
+                    {"rows", statement.changed_rows}});
+  }
+  return json;
+}
 
 struct History {
   TimelineId timeline;
@@ -122,6 +153,7 @@ class Logger {
       entry.pages_changed = changed.size();
       entry.marks = MarksOf(cursor.txid());
       entry.changes = std::move(collector.changes());
+      entry.statements = cursor.statements();
       Take(std::move(entry));
       cursor.UnpinAll();
       before = std::move(after);
@@ -139,6 +171,7 @@ class Logger {
       for (const std::string& mark : entry.marks) {
         text.append("mark:").append(mark).append("\n");
       }
+      text += StatementsToText(entry.statements, "");
       if (text.find(command_.grep) == std::string::npos) {
         return;
       }
@@ -188,6 +221,9 @@ nlohmann::ordered_json ToJson(const History& history, bool rows) {
                                      {"pages_changed", entry->pages_changed},
                                      {"marks", entry->marks}};
     commit.update(ChangesToJson(entry->changes, rows));
+    if (entry->statements.state == StatementsState::kRecorded) {
+      commit["statements"] = StatementsToJson(entry->statements);
+    }
     commits.push_back(std::move(commit));
   }
   return {{"timeline", history.timeline.value}, {"commits", commits}, {"more", history.more}};
@@ -201,6 +237,7 @@ void PrintText(const History& history, bool rows) {
     }
     fmt::print("{}  {}{}{}\n", FormatTxid(entry->txid), FormatTimeLocal(entry->time_us),
                notes.empty() ? "" : "  ", notes);
+    std::fputs(StatementsToText(entry->statements, "    ").c_str(), stdout);
     std::fputs(entry->changes.empty() ? "    no row changed\n"
                                       : ChangesToText(entry->changes, rows, "    ").c_str(),
                stdout);

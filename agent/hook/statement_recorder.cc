@@ -184,10 +184,17 @@ bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
 }
 
 // The program of a foreign key's action is traced with the text of the whole statement. A statement
-// that begins again has been stepped since, and one that begins for the first time has not run.
+// that begins for the first time has not run, and one that begins again has been stepped since; so
+// has one that met a changed schema and was prepared again, but only for the few steps until then.
 bool StatementRecorder::IsForeignKeyAction(sqlite3_stmt* statement) const {
-  return statement == last_ && sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_RUN, 0) > 0 &&
-         sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_VM_STEP, 0) == last_steps_;
+  constexpr int kStepsToSchemaCheck = 4;
+  if (statement != last_ || sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_RUN, 0) == 0) {
+    return false;
+  }
+  const int steps = sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_VM_STEP, 0) - last_steps_;
+  const int again =
+      sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_REPREPARE, 0) - last_reprepares_;
+  return steps <= kStepsToSchemaCheck * again;
 }
 
 void StatementRecorder::FinishLast() {
@@ -249,6 +256,7 @@ void StatementRecorder::Keep(sqlite3_stmt* statement, const char* text, bool is_
   last_open_ = !is_control;
   last_ = statement;
   last_steps_ = sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_VM_STEP, 0);
+  last_reprepares_ = sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_REPREPARE, 0);
   if (kept_bytes_ > kMostBytes || kept_.statements.size() > kMostStatements) {
     kept_.statements.clear();
     kept_.statements.shrink_to_fit();

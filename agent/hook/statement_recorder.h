@@ -98,7 +98,8 @@ class StatementRecorder {
   bool last_open_ = false;        // its changed rows are not counted yet
   sqlite3_stmt* last_ = nullptr;  // it; compared only
   int last_steps_ = 0;            // of its program when it began
-  bool seen_ = false;             // a statement that may commit, since the last commit
+  int last_reprepares_ = 0;
+  bool seen_ = false;  // a statement that may commit, since the last commit
   bool slow_settings_stale_ = true;
   bool case_sensitive_like_ = false;
   uint32_t slow_settings_ = 0;

@@ -90,6 +90,16 @@ Status HistoryCursor::Step() {
   const Txid next = txid_.Next();
   while (!segment_ || next > segment_last_) {
     RETURN_IF_ERROR(LoadNextSegment());
+    statements_ = {};
+    if (segment_ && !segment_->statements.empty()) {
+      auto parsed = ParseStatements(segment_->statements, segment_->header.commit_count);
+      if (parsed.ok()) {  // a log that cannot be read takes nothing from what the pages say
+        statements_ = std::move(parsed).value();
+      }
+    }
+    if (segment_) {
+      statements_.commits.resize(segment_->commits.size());
+    }
   }
   const size_t index = next.value - segment_->header.first_txid.value;
   RETURN_IF_ERROR(applier_.Apply(*segment_, index, segment_key_, damage_));

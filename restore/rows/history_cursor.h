@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "common/format/statements.h"
 #include "common/replica/ordered_fetch.h"
 #include "common/replica/restore_plan.h"
 #include "restore/applier.h"
@@ -41,6 +42,10 @@ class HistoryCursor {
   Txid last() const { return plan_.txid; }
   // What the commit that led to txid() says of itself; absent right after Open.
   const std::optional<CommitRecord>& record() const { return record_; }
+  // The statements of that commit, where they were recorded. REQUIRES: record().
+  const CommitStatements& statements() const {
+    return statements_.commits[txid_.value - segment_->header.first_txid.value];
+  }
 
   // Applies commits up to `txid`, within the plan. REQUIRES: txid() <= txid <= last().
   Status AdvanceTo(Txid txid);
@@ -80,6 +85,7 @@ class HistoryCursor {
   OrderedFetch<Segment> fetch_;
   size_t next_segment_ = 0;  // of plan_.segments
   std::optional<Segment> segment_;
+  StatementLog statements_;  // of segment_, one for each commit
   std::string segment_key_;
   Txid segment_last_;
   uint64_t log_bytes_ = 0;

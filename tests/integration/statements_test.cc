@@ -170,6 +170,26 @@ TEST_F(RecordingTest, ActionsOfForeignKeysAreNotStatements) {
   EXPECT_THAT(Recorded("BEGIN; DELETE FROM k; COMMIT"), ElementsAre("DELETE FROM k;"));
 }
 
+TEST_F(RecordingTest, AStatementPreparedAgainForAChangedSchemaIsOneStatement) {
+  app.Do("PRAGMA foreign_keys=ON");
+  app.Do("CREATE TABLE child(k REFERENCES k(id) ON DELETE CASCADE)");
+  app.Do("INSERT INTO k VALUES(1, 'a'), (2, 'b')");
+  sqlite3_stmt* remove = app.Prepare("DELETE FROM k WHERE id = ?");
+  {
+    App other(path);
+    other.Do("CREATE TABLE changes_the_schema(x)");
+  }
+  app.Do("BEGIN IMMEDIATE");
+  for (int id = 1; id <= 2; ++id) {
+    sqlite3_bind_int(remove, 1, id);
+    EXPECT_EQ(sqlite3_step(remove), SQLITE_DONE);
+    sqlite3_reset(remove);
+  }
+  sqlite3_finalize(remove);
+  EXPECT_THAT(Recorded("COMMIT"),
+              ElementsAre("DELETE FROM k WHERE id = ?", "DELETE FROM k WHERE id = ?"));
+}
+
 TEST_F(RecordingTest, AStatementOfTheApplicationMayBeginWithAComment) {
   EXPECT_THAT(Recorded("-- mine\nINSERT INTO t VALUES(1)"),
               ElementsAre("-- mine\nINSERT INTO t VALUES(1)"));
