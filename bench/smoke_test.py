@@ -1,6 +1,6 @@
 """Runs a benchmark with --quick; its output must be figures, one JSON object a line.
 
-    smoke_test.py PROGRAM
+    smoke_test.py PROGRAM [ARGUMENT...]
 """
 import json
 import subprocess
@@ -21,7 +21,7 @@ FIELDS = {
 
 
 def main():
-    done = subprocess.run([sys.argv[1], "--quick"], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([*sys.argv[1:], "--quick"], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{sys.argv[1]} ended with {done.returncode}")
     figures = [json.loads(line) for line in done.stdout.splitlines()]

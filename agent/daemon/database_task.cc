@@ -146,6 +146,7 @@ Status DatabaseTask::Start(bool watched) {
 // What the engine itself cannot mend: the file at the path is another one, or the engine has given
 // up.
 void DatabaseTask::LookAfter(milliseconds* next) {
+  TrimMemoryNowAndThen();
   auto file = FindDatabaseFile(spec_.path);
   if (!file.ok() || file->id != file_->id || file->path != file_->path) {
     log_.Write(LogLevel::kWarning, spec_.path,

@@ -4,12 +4,16 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <atomic>
+
+#include "common/base/clock.h"
 #include "common/sqlite/sqlite_api.h"
 
 namespace sqlite_s3 {
 namespace {
 
 constexpr int kArenas = 2;
+constexpr int64_t kTrimEveryMicros = 30'000'000;
 constexpr int kMmapThresholdBytes = 64 << 10;  // larger blocks go back to the system at once
 
 }  // namespace
@@ -25,6 +29,15 @@ Status SetUpMemory() {
     }
   }
   return Status::Ok();
+}
+
+void TrimMemoryNowAndThen() {
+  static std::atomic<int64_t> next_us{0};
+  const int64_t now = Clock::Real().MonotonicMicros();
+  int64_t due = next_us;
+  if (now >= due && next_us.compare_exchange_strong(due, now + kTrimEveryMicros)) {
+    malloc_trim(0);
+  }
 }
 
 void RaiseDescriptorLimit() {

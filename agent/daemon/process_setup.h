@@ -12,6 +12,9 @@ namespace sqlite_s3 {
 // Two pinned connections cost 228 KiB with its defaults. kInternal when SQLite is in use already.
 Status SetUpMemory();
 
+// Gives what malloc keeps back to the system, at most once in half a minute. Any thread.
+void TrimMemoryNowAndThen();
+
 // The soft limit becomes the hard one. After children were started: they keep theirs, for a program
 // that uses select(2) cannot live with more.
 void RaiseDescriptorLimit();

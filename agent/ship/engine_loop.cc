@@ -463,6 +463,11 @@ EngineImpl::Pause EngineImpl::PauseAfterRound(uint32_t seen) {
       wait = std::min(wait, std::chrono::microseconds(left));
     }
   }
+  if (config_.pool && !pause.nap && rested_at_us_ == last_activity_us_) {
+    std::lock_guard lock(capture_mutex_);
+    capture_->UnmapIndex();
+    shared_->Unmap();
+  }
   if (wait.count() > 0) {
     pause.kind = Pause::Kind::kDoorbell;
     pause.wait = wait;

@@ -94,6 +94,8 @@ void SharedBlock::SleepUntilRung(uint32_t seen, std::chrono::microseconds timeou
   layout_->sleeping.store(kAwake, std::memory_order_seq_cst);
 }
 
+void SharedBlock::Unmap() { (void)madvise(layout_, sizeof(Layout), MADV_DONTNEED); }
+
 void SharedBlock::Publish() {
   layout_->news.fetch_add(1, std::memory_order_seq_cst);
   if (layout_->waiters.load(std::memory_order_seq_cst) != 0) {

@@ -77,6 +77,8 @@ class SharedBlock {
   }
   // For the worker: sleeps until rung or timeout. `seen` is doorbell before looking for work.
   void SleepUntilRung(uint32_t seen, std::chrono::microseconds timeout, bool nap);
+  // Gives back the memory that this process sees it in, until the next use.
+  void Unmap();
   // Tells everybody who waits that something changed.
   void Publish();
   // Sleeps until `news` is not `seen` any more, or timeout.

@@ -192,6 +192,8 @@ class WalCapture {
   // For a database at rest: gives back what only capturing needs. The pin stays unbroken. Whatever
   // is asked for next takes it again.
   void Rest();
+  // After each look at one at rest: see WalIndexView::Unmap.
+  void UnmapIndex();
   // Gives the pin up: nothing may be captured afterwards, only CheckpointUnpinned called.
   void ReleasePin();
 

@@ -110,6 +110,12 @@ void WalCapture::Rest() {
   }
 }
 
+void WalCapture::UnmapIndex() {
+  if (pinned_ >= 0 && config_.vfs.empty()) {  // of other VFSes it may be no file
+    index_.Unmap();
+  }
+}
+
 Status WalCapture::CheckFilesInPlace() {
   struct stat st {};
   if (stat(config_.database_path.c_str(), &st) != 0 || st.st_ino != database_inode_) {

@@ -1,5 +1,7 @@
 #include "common/sqlite/wal_index.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <bit>
 #include <cstring>
@@ -47,6 +49,10 @@ Result<WalIndexView> WalIndexView::Attach(sqlite3* db) {
   }
   view.map_ = static_cast<const volatile uint32_t*>(region);
   return view;
+}
+
+void WalIndexView::Unmap() const {
+  (void)madvise(const_cast<uint32_t*>(map_), kBlockBytes, MADV_DONTNEED);  // a shared mapping
 }
 
 std::optional<WalIndexHeader> WalIndexView::ReadHeader() const {

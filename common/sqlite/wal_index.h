@@ -46,6 +46,9 @@ class WalIndexView {
   // Reads the database file through SQLite's own descriptor: short reads past the end are zeroes.
   Status ReadDatabaseFile(uint64_t offset, std::span<uint8_t> out) const;
   Result<uint64_t> DatabaseFileSize() const;
+  // Gives the memory that this process sees the index in back; the next look maps it again. What
+  // the index says is in the file, and stays as it is.
+  void Unmap() const;
 
  private:
   sqlite3_file* file_ = nullptr;
