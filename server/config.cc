@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <toml++/toml.h>
 #include <algorithm>
 #include <set>
 
+#include "common/base/toml_library.h"
 #include "common/base/toml_text.h"
 #include "common/os/file.h"
 

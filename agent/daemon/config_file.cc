@@ -1,12 +1,12 @@
 #include "agent/daemon/config_file.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <span>
 
+#include "common/base/toml_library.h"
 #include "common/base/toml_text.h"
 #include "common/config/environment.h"
 #include "common/config/key_values.h"
