@@ -91,11 +91,6 @@ void FaultStore::ResetCounts() {
   counts_.clear();
 }
 
-void FaultStore::WaitForCount(StoreOp op, int n) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return counts_[op] >= n; });
-}
-
 template <typename F>
 auto FaultStore::Run(StoreOp op, std::string_view key, F call) -> decltype(call()) {
   std::optional<Fault> fault;

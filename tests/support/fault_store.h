@@ -60,8 +60,6 @@ class FaultStore : public ObjectStore {
   int Count(StoreOp op) const;
   int TotalCount() const;
   void ResetCounts();
-  // Waits until Count(op) >= n.
-  void WaitForCount(StoreOp op, int n);
 
   std::string Describe() const override { return inner_->Describe(); }
   bool SupportsConditionalPut() const override;

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
 #include "common/base/clock.h"
 #include "common/format/keys.h"
 #include "tests/support/replayer.h"
@@ -230,11 +234,24 @@ TEST(OwnershipTest, AnAnswerForTheOldLineDoesNotTakeTheNewLinesSegment) {
   PutBack(db);
   db.ForgetNotes();
   db.faults().Heal();
-  // The answer about the old line's segment comes when the new line is being looked for.
+  // The answer about the old line's segment comes when the new line is being looked for: the worker's
+  // first LIST waits for the upload, and the upload for the worker's second.
   const std::string old_prefix = keys::LogPrefix({1});
+  const std::thread::id starter = std::this_thread::get_id();
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool uploading = false;
+  int lists = 0;
   db.faults().SetHook([&](StoreOp op, std::string_view key, int) -> Status {
+    std::unique_lock lock(mutex);
     if (op == StoreOp::kPutIfAbsent && key.starts_with(old_prefix)) {
-      db.faults().WaitForCount(StoreOp::kList, db.faults().Count(StoreOp::kList) + 1);
+      uploading = true;
+      changed.notify_all();
+      changed.wait(lock, [&] { return lists >= 2; });
+    } else if (op == StoreOp::kList && std::this_thread::get_id() != starter) {
+      ++lists;
+      changed.notify_all();
+      changed.wait(lock, [&] { return uploading; });
     }
     return Status::Ok();
   });
