@@ -234,8 +234,8 @@ TEST(OwnershipTest, AnAnswerForTheOldLineDoesNotTakeTheNewLinesSegment) {
   PutBack(db);
   db.ForgetNotes();
   db.faults().Heal();
-  // The answer about the old line's segment comes when the new line is being looked for: the worker's
-  // first LIST waits for the upload, and the upload for the worker's second.
+  // The answer about the old line's segment comes when the new line is being looked for: the
+  // worker's first LIST waits for the upload, and the upload for the worker's second.
   const std::string old_prefix = keys::LogPrefix({1});
   const std::thread::id starter = std::this_thread::get_id();
   std::mutex mutex;
