@@ -1,6 +1,7 @@
 #include "agent/daemon/run_command.h"
 
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,6 +33,8 @@ namespace {
 constexpr auto kOncePatience = std::chrono::minutes(30);
 constexpr std::chrono::milliseconds kHeartbeatInterval{60'000};
 constexpr std::chrono::milliseconds kLeastHeartbeatInterval{100};
+// The application is never hurt: it begins also when the store hangs.
+constexpr time_t kChildPatienceSeconds = 5;
 
 Result<Fd> TakeSignals() {
   sigset_t taken;
@@ -46,6 +49,16 @@ Result<Fd> TakeSignals() {
     return ErrnoStatus(errno, "open", "signalfd");
   }
   return fd;
+}
+
+// Readable once, so many seconds from now.
+Result<Fd> StartTimer(time_t seconds) {
+  Fd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  const itimerspec spec{{}, {seconds, 0}};
+  if (!timer.valid() || timerfd_settime(timer.get(), 0, &spec, nullptr) != 0) {
+    return ErrnoStatus(errno, "open", "timerfd");
+  }
+  return timer;
 }
 
 Result<DatabaseSpec> SpecOfCommandLine(const RunCommand& command) {
@@ -309,7 +322,6 @@ int RunAgent(RunCommand command) {
     return Fail(overseer.status());
   }
   (*agent)->AddSource((*overseer)->fd(), [&] { (*overseer)->OnTimer(); });
-  (*agent)->OnAllAttended([&] { (*overseer)->Ready(); });
   if (!command.config.empty()) {
     (*agent)->SetReload(command.config, [&] {
       (*overseer)->service().Reloading();
@@ -328,12 +340,41 @@ int RunAgent(RunCommand command) {
     log.Write(LogLevel::kInfo, "", "metrics at port " + std::to_string(metrics->port()));
   }
   std::optional<Child> child;
-  if (!command.command.empty()) {
-    auto started = Child::Start(command.command);
-    if (!started.ok()) {
-      return Fail(started.status());
+  Status child_started;
+  auto start_child = [&] {
+    if (command.command.empty() || child || !child_started.ok()) {
+      return;
     }
-    child = *started;
+    auto started = Child::Start(command.command);
+    if (started.ok()) {
+      child = *started;
+    } else {
+      child_started = started.status();
+      (*agent)->Stop();
+    }
+    RaiseDescriptorLimit();
+  };
+  // Not before its database was looked at: what a quick command commits and checkpoints away at its
+  // end would be no commits of this replica, but a database that nobody knows.
+  (*agent)->OnAllAttended([&] {
+    (*overseer)->Ready();
+    start_child();
+  });
+  auto patience = command.command.empty() ? Result<Fd>(Fd()) : StartTimer(kChildPatienceSeconds);
+  if (!patience.ok()) {
+    return Fail(patience.status());
+  }
+  if (patience->valid()) {
+    (*agent)->AddSource(patience->get(), [&] {
+      uint64_t times = 0;
+      (void)!read(patience->get(), &times, sizeof(times));
+      if (!child && child_started.ok()) {
+        log.Write(
+            LogLevel::kWarning, "",
+            "the command begins before its database was looked at: the store does not answer");
+        start_child();
+      }
+    });
   }
   (*agent)->AddSource(signals->get(), [&] {
     signalfd_siginfo info{};
@@ -354,7 +395,9 @@ int RunAgent(RunCommand command) {
       }
     }
   });
-  RaiseDescriptorLimit();
+  if (command.command.empty()) {
+    RaiseDescriptorLimit();
+  }
   (*agent)->Run();
   // A second signal ends the process as it would have without us: nothing is lost by it, what was
   // encoded is in the state directory.
@@ -368,9 +411,10 @@ int RunAgent(RunCommand command) {
   bool abandoned = false;
   const Status stopped =
       (*agent)->StopAll(child.has_value(), &abandoned);  // it may have been quick
-  const int code = child && child->exit_code() != 0 ? child->exit_code()
-                   : stopped.ok()                   ? 0
-                                                    : ExitCodeFor(stopped.code());
+  const int code = !child_started.ok()                ? Fail(child_started)
+                   : child && child->exit_code() != 0 ? child->exit_code()
+                   : stopped.ok()                     ? 0
+                                                      : ExitCodeFor(stopped.code());
   if (abandoned) {
     log.Write(LogLevel::kWarning, "", stopped.message());
     if (!command.control.empty()) {

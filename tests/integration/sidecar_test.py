@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -329,6 +330,40 @@ class Sidecar(unittest.TestCase):
             self.assertEqual(once.returncode, 0, once.stderr)
             self.check_restored()
             os.remove(self.path)  # and its state stays behind: it is the same database that comes
+
+    def test_a_quick_command_after_a_restore_is_shipped(self):
+        self.make().close()
+        self.assertEqual(self.once().returncode, 0)
+        elsewhere = os.path.join(os.path.dirname(self.path), "elsewhere.db")
+        # It commits and checkpoints the WAL away before anybody could look twice.
+        script = ("import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+                  "db.execute('INSERT INTO t VALUES(1, 2)'); db.close()")
+        done = subprocess.run([AGENT, "run", elsewhere, "file://" + self.replica,
+                               "--restore-if-missing", "--", sys.executable, "-c", script,
+                               elsewhere], stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.path = elsewhere
+        self.check_restored()
+
+    def test_a_store_that_hangs_does_not_keep_the_command_from_its_work(self):
+        self.make().close()
+        with socket.create_server(("127.0.0.1", 0)) as store:  # takes connections, says nothing
+            url = (f"s3://bucket/app?region=x&endpoint=http://127.0.0.1:{store.getsockname()[1]}"
+                   "&request_timeout=60s")
+            done = subprocess.run([AGENT, "run", self.path, url, "-o", "close_timeout=100ms", "--",
+                                   sys.executable, "-c", "print('worked')"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  check=False, env={**os.environ, "AWS_ACCESS_KEY_ID": "k",
+                                                    "AWS_SECRET_ACCESS_KEY": "s"})
+        self.assertEqual(done.stdout, "worked\n", done.stderr)
+        self.assertIn("the command begins before its database was looked at", done.stderr)
+
+    def test_a_command_that_is_not_there_is_said(self):
+        self.make().close()
+        done = subprocess.run([AGENT, "run", self.path, "file://" + self.replica, "--",
+                               "/no/such/command"], stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("/no/such/command", done.stderr)
 
     def test_signals_go_to_the_child(self):
         script = ("import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); "
