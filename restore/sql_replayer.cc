@@ -66,12 +66,16 @@ SqlReplayer::SqlReplayer(PageStore& pages, uint32_t page_size, const Limits& lim
 
 SqlReplayer::~SqlReplayer() { Close(); }
 
-void SqlReplayer::Close() {
+void SqlReplayer::FinalizeAll() {
   for (auto& [sql, prepared] : prepared_) {
     sqlite3_finalize(prepared.statement);
   }
   prepared_.clear();
   recent_.clear();
+}
+
+void SqlReplayer::Close() {
+  FinalizeAll();
   db_.Close();
   vfs_.DropWal();
   settings_.reset();
@@ -90,6 +94,11 @@ int SqlReplayer::Authorize(void* argument, int action, const char* a, const char
     case SQLITE_DROP_TABLE:
     case SQLITE_DROP_TRIGGER:
     case SQLITE_DROP_VIEW:
+    case SQLITE_ALTER_TABLE:
+    case SQLITE_REINDEX:
+    case SQLITE_ANALYZE:
+      self->changes_schema_ = true;
+      return SQLITE_OK;
     case SQLITE_DELETE:
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
@@ -98,14 +107,12 @@ int SqlReplayer::Authorize(void* argument, int action, const char* a, const char
     case SQLITE_TRANSACTION:
     case SQLITE_SAVEPOINT:
     case SQLITE_RECURSIVE:
-    case SQLITE_ALTER_TABLE:
-    case SQLITE_REINDEX:
-    case SQLITE_ANALYZE:
       return SQLITE_OK;
     case SQLITE_FUNCTION:
       return IsOneOf(b, kForbiddenFunctions) ? SQLITE_DENY : SQLITE_OK;
     case SQLITE_CREATE_VTABLE:
     case SQLITE_DROP_VTABLE:
+      self->changes_schema_ = true;
       return IsOneOf(b, kModules) ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
       return self->opening_ || IsOneOf(a, kPragmas) || IsOneOf(a, kReadPragmas) ? SQLITE_OK
@@ -196,14 +203,15 @@ void SqlReplayer::ApplySettings(uint32_t settings) {
   opening_ = false;
 }
 
-Result<sqlite3_stmt*> SqlReplayer::Prepare(const std::string& sql) {
+Result<SqlReplayer::Prepared> SqlReplayer::Prepare(const std::string& sql) {
   auto found = prepared_.find(sql);
   if (found != prepared_.end()) {
     recent_.splice(recent_.begin(), recent_, found->second.used);
-    return found->second.statement;
+    return found->second;
   }
   sqlite3_stmt* statement = nullptr;
   const char* tail = nullptr;
+  changes_schema_ = false;
   const int rc = sqlite3_prepare_v3(db_.get(), sql.data(), static_cast<int>(sql.size()),
                                     SQLITE_PREPARE_PERSISTENT, &statement, &tail);
   if (rc != SQLITE_OK) {
@@ -221,8 +229,7 @@ Result<sqlite3_stmt*> SqlReplayer::Prepare(const std::string& sql) {
     recent_.pop_back();
   }
   recent_.push_front(sql);
-  prepared_[sql] = {statement, recent_.begin()};
-  return statement;
+  return prepared_[sql] = {statement, recent_.begin(), changes_schema_};
 }
 
 Status SqlReplayer::Bind(sqlite3_stmt* statement, const LoggedStatement& logged) {
@@ -268,22 +275,23 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
   };
   SqlTokenizer words(logged.sql);
   in_vacuum_ = EqualsIgnoringCase(words.NextWord().text, "vacuum");
-  Result<sqlite3_stmt*> statement = Prepare(logged.sql);
-  if (!statement.ok()) {
-    surprise(statement.status().message());
+  Result<Prepared> prepared = Prepare(logged.sql);
+  if (!prepared.ok()) {
+    surprise(prepared.status().message());
     return;
   }
-  if (Status bound = Bind(*statement, logged); !bound.ok()) {
+  sqlite3_stmt* const statement = prepared->statement;
+  if (Status bound = Bind(statement, logged); !bound.ok()) {
     surprise(bound.message());
     return;
   }
   const auto before = static_cast<uint32_t>(sqlite3_total_changes(db_.get()));
   int rc = SQLITE_ROW;
   while (rc == SQLITE_ROW) {
-    rc = sqlite3_step(*statement);
+    rc = sqlite3_step(statement);
   }
   std::string message = rc == SQLITE_DONE ? "" : sqlite3_errmsg(db_.get());
-  sqlite3_reset(*statement);
+  sqlite3_reset(statement);
   const uint32_t changed = static_cast<uint32_t>(sqlite3_total_changes(db_.get())) - before;
   if (timed_out_) {
     surprise(fmt::format("took longer than {} s", limits_.seconds));
@@ -292,6 +300,11 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
                          message.empty() ? "" : ": ", message));
   } else if (!message.empty() && !IsControl(logged)) {
     surprise(message);  // perhaps it failed then, too
+  }
+  if (prepared->changes_schema) {
+    // A statement prepared before would begin as it was, and only then be prepared again; virtual
+    // tables notice.
+    FinalizeAll();
   }
 }
 
@@ -419,6 +432,10 @@ Result<ReplayResult> SqlReplayer::Try(const CommitStatements& commit, const Comm
   } else if (sqlite3_get_autocommit(db_.get()) == 0) {
     result.reason = result.reason.empty() ? "the transaction did not end" : result.reason;
   } else {
+    if (frames_ == 0) {
+      // A statement that failed and committed (OR FAIL) leaves the wal hook to the next one.
+      (void)db_.Exec("SELECT 1");
+    }
     ASSIGN_OR_RETURN(result.same, TakeFrames(expected));
     if (!result.same && result.reason.empty()) {
       result.reason = "the database differs";

@@ -57,6 +57,7 @@ class SqlReplayer {
   struct Prepared {
     sqlite3_stmt* statement = nullptr;
     std::list<std::string>::iterator used;
+    bool changes_schema = false;
   };
 
   Result<ReplayResult> ExecuteOrTryLater(const CommitStatements& commit,
@@ -68,7 +69,8 @@ class SqlReplayer {
   void ApplySettings(uint32_t settings);
   void Run(const LoggedStatement& logged, size_t index, ReplayResult* result);
   Status Bind(sqlite3_stmt* statement, const LoggedStatement& logged);
-  Result<sqlite3_stmt*> Prepare(const std::string& sql);
+  Result<Prepared> Prepare(const std::string& sql);
+  void FinalizeAll();
   static std::vector<Bytes> FirstPages(ByteSpan written, uint32_t counter_before);
   Result<bool> TakeFrames(const CommitRecord* expected);
   void MaybeCheckpoint();
@@ -87,6 +89,7 @@ class SqlReplayer {
   std::optional<uint32_t> settings_;
   uint32_t frames_taken_ = 0, frames_ = 0;
   bool in_vacuum_ = false;
+  bool changes_schema_ = false;  // the statement being prepared
   bool opening_ = false;
   double deadline_ = 0;
   bool timed_out_ = false;

@@ -137,17 +137,31 @@ StatementRecorder::Generation StatementRecorder::Look() {
 }
 
 // The commit lies in the WAL that was there before it, or in one that was begun since. In the older
-// one it lies behind the frames that were there.
-CommitPlace StatementRecorder::PlaceOf(uint32_t frames) {
-  const Generation now = Look();
-  if (!now.known || !before_.known) {
-    return {};
+// one it lies behind the frames that were there. A WAL that is begun anew has the next salt1
+// (sqlite.org/walformat.html, section 4), one that is begun for the first time any.
+std::optional<ToldPlace> StatementRecorder::PlaceOf(uint32_t frames) {
+  const Generation seen = Look();
+  if (!seen.known || !before_.known) {
+    return std::nullopt;
   }
-  const bool same = now.salt1 == before_.salt1 && now.salt2 == before_.salt2;
-  if (!same && before_.max_frame != 0 && frames > before_.max_frame) {
-    return {};  // it could lie in either
+  const CommitPlace older{before_.salt1, before_.salt2, frames};
+  if (seen.salt1 == older.salt1 && seen.salt2 == older.salt2) {
+    return ToldPlace{older, {}};
   }
-  return {now.salt1, now.salt2, frames};
+  const std::optional<WalIndexHeader> now = view_->ReadHeader();
+  if (!now) {
+    return std::nullopt;
+  }
+  const CommitPlace newer{now->salt1, now->salt2, frames};
+  const bool next = newer.salt1 == older.salt1 + 1;
+  const bool first = before_.salt1 == 0 && before_.salt2 == 0 && before_.max_frame == 0;
+  if (frames <= before_.max_frame) {
+    return next ? std::optional(ToldPlace{newer, {}}) : std::nullopt;
+  }
+  if (next && frames > now->max_frame) {
+    return ToldPlace{older, {}};
+  }
+  return next || first ? std::optional(ToldPlace{newer, older}) : std::nullopt;
 }
 
 bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
@@ -205,10 +219,22 @@ void StatementRecorder::FinishLast() {
   }
 }
 
+// The wal hook is called at the end of a step that returns SQLITE_DONE (SQLite, sqlite3Step). A
+// commit by a statement that failed (OR FAIL), or was reset at its first row (RETURNING), waits for
+// the next such step, and the next commit of the connection would take its place.
+void StatementRecorder::CallLateHook() {
+  if (!kept_.statements.empty() && kept_.statements.back().changed_rows > 0) {
+    const bool seen = seen_;
+    sqlite3_exec(db_, "SELECT 1", nullptr, nullptr, nullptr);
+    seen_ = seen;  // of the statement that begins
+  }
+}
+
 void StatementRecorder::BeginIfFresh() {
   const bool writing = InWriteTransaction(db_);
   const bool autocommit = sqlite3_get_autocommit(db_) != 0;
   if (autocommit && !writing) {
+    CallLateHook();
     Clear();
     before_ = Look();
     kept_.last_insert_rowid = sqlite3_last_insert_rowid(db_);
@@ -351,11 +377,10 @@ bool StatementRecorder::OnCommit(StatementInbox& inbox, uint32_t frames) {
     commit.state = StatementsState::kDisplaced;
   }
   if (commit.state != StatementsState::kRecorded || !commit.statements.empty()) {
-    const CommitPlace place = PlaceOf(frames);
-    if (place.frame != 0) {
+    if (const std::optional<ToldPlace> place = PlaceOf(frames)) {
       commit.connection = number_;
       commit.tag = tag_;
-      inbox.Put(place, std::move(commit));
+      inbox.Put(*place, std::move(commit));
     }
   }
   Clear();

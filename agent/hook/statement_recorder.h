@@ -12,7 +12,8 @@
 //   - A statement that failed otherwise cannot be told from one that changed nothing. It is kept:
 //   it
 //     fails in the same way when it is executed again.
-//   - The wal hook: everything kept has been committed, up to exactly that frame.
+//   - The wal hook: everything kept has been committed, up to exactly that frame. It can come late:
+//     see CallLateHook.
 //
 // Thread-safety: as the connection's: its mutex is held in both callbacks.
 
@@ -71,6 +72,7 @@ class StatementRecorder {
 
   bool Wanted(sqlite3_stmt* statement, const char* text, SqlControlStatement* control);
   bool IsForeignKeyAction(sqlite3_stmt* statement) const;
+  void CallLateHook();
   void BeginIfFresh();
   void FinishLast();
   void Clear();
@@ -80,7 +82,7 @@ class StatementRecorder {
   void ReadSlowSettings();
   void Expect(StatementInbox& inbox);
   Generation Look();
-  CommitPlace PlaceOf(uint32_t frames);
+  std::optional<ToldPlace> PlaceOf(uint32_t frames);
 
   sqlite3* const db_;
   const bool values_;

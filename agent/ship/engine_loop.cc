@@ -242,6 +242,7 @@ Status EngineImpl::EncodeBig() {
   commit.page_count = big.page_count;
   commit.wal_frames = big.wal_frames;
   commit.end = big.end;
+  commit.wal_before = big.wal_before;
   commit.pages.reserve(big.pages.size());
   for (const auto& [page, frame] : big.pages) {
     commit.pages.push_back(page);

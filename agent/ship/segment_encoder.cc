@@ -45,11 +45,27 @@ SegmentBuilder& SegmentEncoder::Builder() {
   return *builder_;
 }
 
+namespace {
+
+CommitPlace PlaceAt(const WalPosition& position) {
+  return {position.salt1, position.salt2, position.frame};
+}
+
+CapturedPlace PlaceOf(const WalPosition& end, const std::optional<WalPosition>& wal_before) {
+  CapturedPlace place{PlaceAt(end), {}};
+  if (wal_before) {
+    place.wal_before = PlaceAt(*wal_before);
+  }
+  return place;
+}
+
+}  // namespace
+
 Status SegmentEncoder::AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end,
-                                 bool told) {
+                                 const CapturedPlace& told) {
   RETURN_IF_ERROR(Builder().Add(record, chunks));
   if (config_.inbox != nullptr) {
-    places_.push_back(told ? CommitPlace{end.salt1, end.salt2, end.frame} : CommitPlace{});
+    places_.push_back(told);
   }
   state_.txid = state_.txid.Next();
   state_.page_count = record.page_count;
@@ -65,7 +81,7 @@ Status SegmentEncoder::AddOrigin(int64_t time_us, uint32_t page_count, uint64_t 
   record.flags = kCommitOrigin | kCommitTimeUpperBound;
   record.page_count = page_count;
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), {}, end, false);
+  return AddRecord(std::move(record), {}, end, {});
 }
 
 Status SegmentEncoder::DropTruncatedPages(uint32_t page_count, uint64_t* checksum) {
@@ -127,7 +143,8 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
     RETURN_IF_ERROR(chunks.Append(scratch.pages, scratch.bases, scratch.chunks));
   }
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), scratch.chunks, commit.end, commit.merged == 0);
+  return AddRecord(std::move(record), scratch.chunks, commit.end,
+                   commit.merged == 0 ? PlaceOf(commit.end, commit.wal_before) : CapturedPlace());
 }
 
 Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases,
@@ -198,8 +215,9 @@ Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases
     }
   }
   record.db_checksum = commit.checksum.value_or(checksum);
-  const bool told = (record.flags & kCommitResync) == 0;
-  return AddRecord(std::move(record), chunks, commit.end, told);
+  const bool resync = (record.flags & kCommitResync) != 0;
+  return AddRecord(std::move(record), chunks, commit.end,
+                   resync ? CapturedPlace() : PlaceOf(commit.end, commit.wal_before));
 }
 
 // The statements of the builder's commits; empty when none was told any. Never an error: without

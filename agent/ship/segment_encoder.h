@@ -55,6 +55,7 @@ class SegmentEncoder {
     uint32_t page_count = 0;
     uint32_t wal_frames = 0;
     WalPosition end;
+    std::optional<WalPosition> wal_before;  // CapturedCommit's
     std::vector<PageNumber> pages;
     // Known already, by hashing the whole database: then the table is left alone.
     std::optional<uint64_t> checksum;
@@ -98,8 +99,9 @@ class SegmentEncoder {
   };
   Scratch& Use();
   SegmentBuilder& Builder();
-  // `told`: the commit is one of the application's, which may have told its statements.
-  Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end, bool told);
+  // `told`: where the application may have told the commit's statements; frame 0: it cannot have.
+  Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end,
+                   const CapturedPlace& told);
   Bytes EncodeTold();
   Status DropTruncatedPages(uint32_t page_count, uint64_t* checksum);
   Status HashPage(PageNumber page, ByteSpan content, uint64_t* checksum);
@@ -112,8 +114,8 @@ class SegmentEncoder {
   StatementDescriber describer_;
   bool unhurried_ = false;
   std::optional<SegmentBuilder> builder_;
-  std::vector<CommitPlace> places_;   // of the builder's commits; frame 0: none
-  std::unique_ptr<Scratch> scratch_;  // reused; none at rest
+  std::vector<CapturedPlace> places_;  // of the builder's commits; frame 0: none
+  std::unique_ptr<Scratch> scratch_;   // reused; none at rest
 };
 
 // Folds `later` into `earlier`: one restore point, the state after `later`. For declared overload.

@@ -89,7 +89,7 @@ std::shared_ptr<StatementInbox::Expectation> StatementInbox::Register() {
 }
 
 // On the committing thread: no more than an append.
-void StatementInbox::Put(const CommitPlace& place, RecordedCommit commit) {
+void StatementInbox::Put(const ToldPlace& place, RecordedCommit commit) {
   const uint64_t size = commit.size_bytes();
   if (arrived_bytes_.fetch_add(size) + size > most_bytes_) {
     // The worker is far behind, or ships nothing: what it is told of these is that they were.
@@ -106,13 +106,13 @@ void StatementInbox::Put(const CommitPlace& place, RecordedCommit commit) {
   arrivals_.emplace_back(place, std::move(commit));
 }
 
-void StatementInbox::Sort(std::vector<std::pair<CommitPlace, RecordedCommit>> arrived) {
-  for (auto& [place, commit] : arrived) {
+void StatementInbox::Sort(std::vector<std::pair<ToldPlace, RecordedCommit>> arrived) {
+  for (auto& [told, commit] : arrived) {
     const uint64_t size = commit.size_bytes();
     arrived_bytes_ -= size;
     // Two commits cannot end at one frame of one WAL: of two batches the first stays.
-    if (batches_.try_emplace(place, std::move(commit)).second) {
-      order_.push_back(place);
+    if (batches_.try_emplace(told.place, Batch{std::move(commit), told.unless}).second) {
+      order_.push_back(told.place);
       bytes_ += size;
     }
   }
@@ -127,7 +127,7 @@ void StatementInbox::LetGo() {
       if (bytes_ <= most_bytes_) {
         return;
       }
-      bytes_ -= oldest->second.size_bytes();
+      bytes_ -= oldest->second.commit.size_bytes();
       batches_.erase(oldest);
     }
     order_.pop_front();
@@ -147,14 +147,35 @@ bool StatementInbox::Expected() {
   return expected;
 }
 
+namespace {
+
+// Whether a batch told for this place cannot be of the older WAL that it names.
+bool LiesThere(const std::optional<CommitPlace>& unless, const CapturedPlace& captured) {
+  if (!unless) {
+    return true;
+  }
+  const auto& before = captured.wal_before;
+  if (!before) {
+    return false;
+  }
+  if (before->salt1 == unless->salt1 && before->salt2 == unless->salt2) {
+    return before->frame < unless->frame;
+  }
+  // No commit of that WAL was captured, and none was missed: it had none, if it was the one before.
+  return unless->salt1 + 1 == captured.place.salt1;
+}
+
+}  // namespace
+
 std::vector<std::optional<RecordedCommit>> StatementInbox::Take(
-    const std::vector<CommitPlace>& places) {
+    const std::vector<CapturedPlace>& places) {
   std::vector<std::optional<RecordedCommit>> out(places.size());
+  std::vector<bool> settled(places.size());
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (true) {
     // Asked first: what was expected then has arrived when it is not expected any more.
     const bool expected = Expected();
-    std::vector<std::pair<CommitPlace, RecordedCommit>> arrived;
+    std::vector<std::pair<ToldPlace, RecordedCommit>> arrived;
     {
       std::lock_guard lock(mutex_);
       arrived.swap(arrivals_);
@@ -162,16 +183,19 @@ std::vector<std::optional<RecordedCommit>> StatementInbox::Take(
     Sort(std::move(arrived));
     bool all = true;
     for (size_t i = 0; i < places.size(); ++i) {
-      if (out[i] || places[i].frame == 0) {
+      if (settled[i] || places[i].place.frame == 0) {
         continue;
       }
-      auto found = batches_.find(places[i]);
+      auto found = batches_.find(places[i].place);
       if (found == batches_.end()) {
         all = false;
         continue;
       }
-      bytes_ -= found->second.size_bytes();
-      out[i] = std::move(found->second);
+      settled[i] = true;
+      bytes_ -= found->second.commit.size_bytes();
+      if (LiesThere(found->second.unless, places[i])) {
+        out[i] = std::move(found->second.commit);
+      }
       batches_.erase(found);
     }
     if (all || !expected) {

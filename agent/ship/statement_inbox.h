@@ -32,6 +32,23 @@ struct CommitPlace {
   bool operator==(const CommitPlace&) const = default;
 };
 
+// What the committing thread knows of it. A commit lies in the WAL that was there when its
+// transaction began, or in one begun since; where the frame fits both, the one who captures them
+// can tell.
+struct ToldPlace {
+  CommitPlace place;
+  // Where the commit lies if the WAL before `place`'s is this one and has that frame.
+  std::optional<CommitPlace> unless;
+};
+
+// What capture knows of it.
+struct CapturedPlace {
+  CommitPlace place;
+  // The last commit of the WAL before (frame 0: it had none), when no WAL between the two was
+  // missed and all of it was captured.
+  std::optional<CommitPlace> wal_before;
+};
+
 // A statement as the committing thread saw it; nothing is taken apart there.
 struct RecordedStatement {
   std::string sql;       // as prepared
@@ -72,12 +89,12 @@ class StatementInbox {
   };
   std::shared_ptr<Expectation> Register();
 
-  void Put(const CommitPlace& place, RecordedCommit commit);
+  void Put(const ToldPlace& place, RecordedCommit commit);
 
   // The batches of these commits, in their order; empty where there is none. A commit can be
   // captured before its thread has run the hook: while one is expected, waits for those that miss,
   // up to kPatience, and not again for the same statement. One thread.
-  std::vector<std::optional<RecordedCommit>> Take(const std::vector<CommitPlace>& places);
+  std::vector<std::optional<RecordedCommit>> Take(const std::vector<CapturedPlace>& places);
 
   uint64_t dropped() const { return dropped_; }
 
@@ -87,7 +104,11 @@ class StatementInbox {
       return ((size_t{p.salt1} << 32 | p.frame) * 0x9E3779B97F4A7C15u) ^ p.salt2;
     }
   };
-  void Sort(std::vector<std::pair<CommitPlace, RecordedCommit>> arrived);
+  struct Batch {
+    RecordedCommit commit;
+    std::optional<CommitPlace> unless;  // ToldPlace's
+  };
+  void Sort(std::vector<std::pair<ToldPlace, RecordedCommit>> arrived);
   void LetGo();
   bool Expected();
 
@@ -95,10 +116,10 @@ class StatementInbox {
   std::atomic<uint64_t> arrived_bytes_{0};  // not yet sorted
   std::atomic<uint64_t> dropped_{0};
   std::mutex mutex_;  // of the two below; held for moments
-  std::vector<std::pair<CommitPlace, RecordedCommit>> arrivals_;
+  std::vector<std::pair<ToldPlace, RecordedCommit>> arrivals_;
   std::vector<std::weak_ptr<Expectation>> expectations_;
   // Take's own.
-  std::unordered_map<CommitPlace, RecordedCommit, Hash> batches_;
+  std::unordered_map<CommitPlace, Batch, Hash> batches_;
   std::deque<CommitPlace> order_;  // of arrival; places of taken batches are skipped
   uint64_t bytes_ = 0;             // of batches_
 };

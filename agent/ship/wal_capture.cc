@@ -49,6 +49,7 @@ Status WalCapture::OnReset(const WalIndexHeader& header) {
     return CorruptionError("the WAL was reset before all of it was read");
   }
   ++wal_resets_;
+  wal_before_ = WalPosition{salt1_, salt2_, frame_, 0, 0};
   salt1_ = header.salt1;
   salt2_ = header.salt2;
   frame_ = 0;
@@ -283,6 +284,7 @@ Status WalCapture::Emit(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t fr
   page_count_ = commit_pages;
   position_ = PositionAt(frame);
   commit.end = position_;
+  commit.wal_before = wal_before_;
   sink.OnCapturedCommit(std::move(commit));
   return Status::Ok();
 }
@@ -304,6 +306,7 @@ void WalCapture::EmitBig(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t f
     big.pages.emplace_back(t.page, t.frame);
   }
   big.end = PositionAt(frame);
+  big.wal_before = wal_before_;
   big_ = std::move(big);
 }
 

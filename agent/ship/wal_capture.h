@@ -47,7 +47,9 @@ struct CapturedCommit {
   uint32_t page_count_before = 0;
   uint32_t page_count = 0;
   uint32_t wal_frames = 0;
-  WalPosition end;                  // frame 0: unknown (a salvaged WAL)
+  WalPosition end;  // frame 0: unknown (a salvaged WAL)
+  // Where the WAL before this one ended, all of it captured; none: nobody knows. No checksums.
+  std::optional<WalPosition> wal_before;
   std::vector<CapturedPage> pages;  // ascending
 };
 
@@ -60,6 +62,7 @@ struct BigCommit {
   uint32_t page_count = 0;
   uint32_t wal_frames = 0;
   WalPosition end;
+  std::optional<WalPosition> wal_before;  // CapturedCommit's
   std::vector<std::pair<PageNumber, uint32_t>>
       pages;  // number, last frame in the commit; ascending
 };
@@ -253,6 +256,7 @@ class WalCapture {
   WalChecksum reseed_;             // what the wal-index says the checksum is there
   bool wal_checksums_usable_ = true;
   WalPosition position_;
+  std::optional<WalPosition> wal_before_;
   bool resumed_ = false;
   bool wants_room_ = false;
 

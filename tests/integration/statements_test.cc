@@ -248,6 +248,43 @@ TEST_F(RecordingTest, ACommitThatBeginsTheWalAnewIsBoundToo) {
   EXPECT_EQ(recorded, 200u);
 }
 
+TEST_F(RecordingTest, ACommitByAStatementThatFailsIsBoundBeforeTheNextBegins) {
+  app.Do("INSERT INTO k VALUES(1, 'a')");
+  const std::string fails = "INSERT OR FAIL INTO k VALUES(2, 'b'), (1, 'c')";
+  app.Try(fails);
+  EXPECT_EQ(app.code(), SQLITE_CONSTRAINT);
+  app.Do("INSERT INTO t VALUES('next')");
+  const Txid next = Sync();
+  EXPECT_THAT(Sql(next.Prev()), ElementsAre(fails));
+  EXPECT_THAT(Sql(next), ElementsAre("INSERT INTO t VALUES('next')"));
+  Stop();
+  EXPECT_THAT(ExpectSqlEqualsPages(), IsEmpty()) << reasons;
+}
+
+TEST_F(RecordingTest, ACommitByAStatementThatIsResetAtItsFirstRowIsBoundBeforeTheNextBegins) {
+  const std::string returns = "INSERT INTO k VALUES(7, 'b') RETURNING id";
+  sqlite3_stmt* insert = app.Prepare(returns);
+  EXPECT_EQ(sqlite3_step(insert), SQLITE_ROW);
+  sqlite3_finalize(insert);
+  app.Do("BEGIN; INSERT INTO t VALUES('next'); COMMIT");
+  const Txid next = Sync();
+  EXPECT_THAT(Sql(next.Prev()), ElementsAre(returns));
+  EXPECT_THAT(Sql(next), ElementsAre("INSERT INTO t VALUES('next');"));
+  Stop();
+  EXPECT_THAT(ExpectSqlEqualsPages(), IsEmpty()) << reasons;
+}
+
+TEST_F(RecordingTest, AStatementIsPreparedAnewAfterTheSchemaChanges) {
+  // A statement of before the change begins a savepoint, at which FTS5 writes what it holds back.
+  app.Do("CREATE VIRTUAL TABLE f USING fts5(x)");
+  app.Do(
+      "BEGIN; CREATE TABLE IF NOT EXISTS x(y); INSERT INTO f VALUES('a'); CREATE TABLE IF NOT "
+      "EXISTS x(y); INSERT INTO f VALUES('b'); COMMIT");
+  Sync();
+  Stop();
+  EXPECT_THAT(ExpectSqlEqualsPages(), IsEmpty()) << reasons;
+}
+
 TEST_F(RecordingTest, ATagIsOnTheCommitsUntilTheNext) {
   ASSERT_EQ(sqlite_s3_tag(app.db(), "request 42"), SQLITE_S3_OK);
   app.Do("INSERT INTO t VALUES(1)");
