@@ -7,6 +7,7 @@
 
 #include "restore/command.h"
 #include "restore/interrupt.h"
+#include "restore/rows/history_cursor.h"
 #include "restore/rows/report.h"
 #include "restore/rows/script.h"
 #include "restore/rows/span.h"
@@ -31,7 +32,7 @@ Result<Difference> Compare(Replica& replica, const DiffCommand& command, Progres
   ASSIGN_OR_RETURN(auto cursor, HistoryCursor::Open(replica, options, progress, damage));
   RETURN_IF_ERROR(cursor->AdvanceTo(span.from));
   (void)cursor->TakeChanged();
-  Differ differ(*cursor);
+  Differ differ(cursor->Prefetcher());
   if (!command.table.empty()) {
     differ.Only({command.table});
   }

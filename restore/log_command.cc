@@ -11,6 +11,7 @@
 #include "common/base/time.h"
 #include "restore/command.h"
 #include "restore/interrupt.h"
+#include "restore/rows/history_cursor.h"
 #include "restore/rows/report.h"
 #include "restore/rows/span.h"
 
@@ -134,7 +135,7 @@ class Logger {
       (void)clock.At(cursor.txid(), cursor.record()->time_us);
     }
     (void)cursor.TakeChanged();
-    Differ differ(cursor);
+    Differ differ(cursor.Prefetcher());
     if (!command_.table.empty()) {
       differ.Only({command_.table});
     }

@@ -3,30 +3,16 @@
 #include <algorithm>
 #include <span>
 
+#include "restore/rows/varint.h"
+
 namespace sqlite_s3 {
 namespace {
 
+constexpr uint64_t kMaxRowBytes = uint64_t{1} << 30;  // SQLite: 1e9 unless built otherwise
 constexpr int kMaxDepth = 20;  // SQLite's own bound (btreeInt.h, BTCURSOR_MAX_DEPTH)
 
 Status Corrupt(PageNumber page, const char* what) {
   return CorruptionError("page " + std::to_string(page) + " of the database: " + what);
-}
-
-bool ReadVarint(ByteSpan in, size_t* at, uint64_t* out) {
-  uint64_t value = 0;
-  for (int i = 0; i < 9 && *at < in.size(); ++i) {
-    const uint8_t byte = in[(*at)++];
-    if (i == 8) {
-      *out = value << 8 | byte;
-      return true;
-    }
-    value = value << 7 | (byte & 0x7f);
-    if (byte < 0x80) {
-      *out = value;
-      return true;
-    }
-  }
-  return false;
 }
 
 // How much of a payload lies on the page itself (section 1.6, "cell payload overflow").
@@ -41,6 +27,12 @@ uint64_t LocalBytes(uint64_t payload, uint32_t usable, bool table_leaf) {
   return k <= max_local ? k : min_local;
 }
 
+Status EachOnce(std::vector<PageNumber> pages) {
+  std::sort(pages.begin(), pages.end());
+  const auto twice = std::adjacent_find(pages.begin(), pages.end());
+  return twice == pages.end() ? Status::Ok() : Corrupt(*twice, "is in its tree twice");
+}
+
 bool Contains(const std::vector<PageNumber>& sorted, PageNumber number) {
   return std::binary_search(sorted.begin(), sorted.end(), number);
 }
@@ -53,6 +45,10 @@ Result<DatabaseHeader> ReadDatabaseHeader(const PageView& view) {
   const uint32_t reserved = page[20];
   if (AsText(page.first(15)) != "SQLite format 3" || view.page_size() - reserved < 480) {
     return CorruptionError("page 1 is not that of an SQLite database");
+  }
+  const uint32_t page_size = LoadBe16(&page[16]) == 1 ? 65536 : LoadBe16(&page[16]);
+  if (page_size != view.page_size()) {
+    return CorruptionError("page 1 is that of a database of another page size");
   }
   header.usable_bytes = view.page_size() - reserved;
   header.first_free_page = LoadBe32(&page[32]);
@@ -126,8 +122,8 @@ Result<Cell> BtreePage::CellAt(uint32_t i) const {
     at += 4;  // the child
   }
   uint64_t rowid = 0;
-  if (!ReadVarint(usable, &at, &cell.payload_bytes) || cell.payload_bytes > INT32_MAX ||
-      (table() && !ReadVarint(usable, &at, &rowid))) {
+  if (!ReadSqliteVarint(usable, &at, &cell.payload_bytes) || cell.payload_bytes > INT32_MAX ||
+      (table() && !ReadSqliteVarint(usable, &at, &rowid))) {
     return Corrupt(number_, "a cell is not whole");
   }
   cell.rowid = static_cast<int64_t>(rowid);
@@ -143,17 +139,35 @@ Result<Cell> BtreePage::CellAt(uint32_t i) const {
   return cell;
 }
 
+Status OverflowBudget::Take(PageNumber page) {
+  if (pages_ == 0) {
+    return Corrupt(page, "is an overflow page of more than one row");
+  }
+  --pages_;
+  return Status::Ok();
+}
+
 Result<Bytes> ReadPayload(const PageView& view, const Cell& cell, uint32_t usable_bytes,
-                          std::vector<PageNumber>* chain) {
-  Bytes payload(cell.local.begin(), cell.local.end());
-  // Each step takes a whole page's worth: a loop ends with the payload. No more is there than
-  // pages.
+                          OverflowBudget& budget, std::vector<PageNumber>* chain) {
   if (cell.payload_bytes > uint64_t{view.page_count()} * usable_bytes) {
     return CorruptionError("a row is said to be larger than the database");
   }
+  if (cell.payload_bytes > kMaxRowBytes) {
+    return ResourceExhaustedError("a row is larger than 1 GiB");
+  }
+  Bytes payload(cell.local.begin(), cell.local.end());
   PageNumber next = cell.overflow;
-  while (payload.size() < cell.payload_bytes) {
+  // A page that was passed; moved on at each power of two, so that every loop meets it (Brent).
+  PageNumber passed = 0;
+  for (uint64_t steps = 1; payload.size() < cell.payload_bytes; ++steps) {
     ASSIGN_OR_RETURN(const ByteSpan page, view.Read(next));
+    if (next == passed) {
+      return Corrupt(next, "its overflow chain leads back to it");
+    }
+    RETURN_IF_ERROR(budget.Take(next));
+    if ((steps & (steps - 1)) == 0) {
+      passed = next;
+    }
     if (chain != nullptr) {
       chain->push_back(next);
     }
@@ -166,7 +180,6 @@ Result<Bytes> ReadPayload(const PageView& view, const Cell& cell, uint32_t usabl
 }
 
 bool TreePages::HoldsRows(PageNumber number) const { return Contains(rows, number); }
-bool TreePages::HasInterior(PageNumber number) const { return Contains(interior, number); }
 
 Result<TreePages> WalkTree(const PageView& view, PageNumber root, uint32_t usable_bytes,
                            const PrefetchFunction& prefetch) {
@@ -204,14 +217,12 @@ Result<TreePages> WalkTree(const PageView& view, PageNumber root, uint32_t usabl
         return Corrupt(root, "its tree has more pages than the database");
       }
     }
+    RETURN_IF_ERROR(EachOnce(next));  // before the next level makes many of them
     tree.interior.insert(tree.interior.end(), level.begin(), level.end());
     all.insert(all.end(), next.begin(), next.end());
     level = std::move(next);
   }
-  std::sort(all.begin(), all.end());
-  if (std::adjacent_find(all.begin(), all.end()) != all.end()) {
-    return Corrupt(root, "a page of its tree is there twice");
-  }
+  RETURN_IF_ERROR(EachOnce(all));
   std::sort(tree.interior.begin(), tree.interior.end());
   tree.rows = tree.table ? std::move(level) : std::move(all);
   std::sort(tree.rows.begin(), tree.rows.end());

@@ -11,7 +11,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/status.h"
-#include "restore/rows/page_pins.h"
+#include "restore/rows/page_view.h"
 #include "restore/rows/value.h"
 
 namespace sqlite_s3 {
@@ -67,9 +67,21 @@ class BtreePage {
   uint32_t cell_count_ = 0;
 };
 
-// The whole payload of a cell. `chain`, if given, receives its overflow pages.
+// How many overflow pages the rows that are read under it may have together. An overflow page is
+// one row's: chains that share pages cost no more than the database has.
+class OverflowBudget {
+ public:
+  // For each row of a state once.
+  explicit OverflowBudget(const PageView& view) : pages_(view.page_count()) {}
+  Status Take(PageNumber page);
+
+ private:
+  uint64_t pages_;
+};
+// The whole payload of a cell. `chain`, if given, receives its overflow pages. kResourceExhausted
+// for a row of more than 1 GiB.
 Result<Bytes> ReadPayload(const PageView& view, const Cell& cell, uint32_t usable_bytes,
-                          std::vector<PageNumber>* chain = nullptr);
+                          OverflowBudget& budget, std::vector<PageNumber>* chain = nullptr);
 
 // Which pages make up a tree, without its leaves having been read.
 struct TreePages {
@@ -77,7 +89,7 @@ struct TreePages {
   std::vector<PageNumber> rows;      // that hold rows, sorted by number
   std::vector<PageNumber> interior;  // sorted by number
   bool HoldsRows(PageNumber number) const;
-  bool HasInterior(PageNumber number) const;
+  size_t page_count() const { return table ? rows.size() + interior.size() : rows.size(); }
 };
 // `prefetch`, if given, is told the pages of a level before they are read.
 using PrefetchFunction = std::function<Status(std::span<const PageNumber>)>;

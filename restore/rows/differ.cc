@@ -92,8 +92,7 @@ Result<DatabaseState> Differ::Follow(const DatabaseState& before, const PageView
 Result<std::shared_ptr<const TreePages>> Differ::Tree(DatabaseState& state, PageNumber root) {
   auto& tree = state.trees[root];
   if (!tree) {
-    auto walked = WalkTree(state.view, root, state.header.usable_bytes,
-                           [this](std::span<const PageNumber> p) { return cursor_.Prefetch(p); });
+    auto walked = WalkTree(state.view, root, state.header.usable_bytes, prefetch_);
     if (!walked.ok()) {
       state.trees.erase(root);
       return walked.status();
@@ -116,9 +115,18 @@ Result<std::vector<Differ::Work>> Differ::Plan(DatabaseState& before, DatabaseSt
     }
   }
   std::vector<Work> result;
+  // A page belongs to one tree: no number of tables that share pages costs more than the database.
+  uint64_t pages_before = 0, pages_after = 0;
+  const auto shared = [](const DatabaseState& state, const TreePages& tree, uint64_t* pages) {
+    *pages += tree.page_count();
+    return *pages <= state.view.page_count()
+               ? Status::Ok()
+               : CorruptionError("the tables have more pages together than the database");
+  };
   for (auto& [name, work] : by_name) {
     if (work.before != nullptr) {
       ASSIGN_OR_RETURN(work.tree_before, Tree(before, work.before->root));
+      RETURN_IF_ERROR(shared(before, *work.tree_before, &pages_before));
     }
     if (work.after != nullptr) {
       // The walk of the state before serves this one, unless something was changed that leads to
@@ -129,6 +137,7 @@ Result<std::vector<Differ::Work>> Differ::Plan(DatabaseState& before, DatabaseSt
         after.trees[root] = work.tree_before;
       }
       ASSIGN_OR_RETURN(work.tree_after, Tree(after, root));
+      RETURN_IF_ERROR(shared(after, *work.tree_after, &pages_after));
     }
     if (work.tree_before) {
       work.pages_before = Differing(*work.tree_before, work.tree_after.get(), changed);
@@ -141,42 +150,73 @@ Result<std::vector<Differ::Work>> Differ::Plan(DatabaseState& before, DatabaseSt
   return result;
 }
 
-Status Differ::ChainsOf(const DatabaseState& state, PageNumber page,
+Status Differ::Prefetch(const std::vector<PageNumber>& pages) const {
+  for (size_t i = 0; prefetch_ && i < pages.size(); i += kPrefetchPages) {
+    const size_t n = std::min(kPrefetchPages, pages.size() - i);
+    RETURN_IF_ERROR(prefetch_(std::span(pages).subspan(i, n)));
+  }
+  return Status::Ok();
+}
+
+Status Differ::ChainsOf(const DatabaseState& state, PageNumber page, OverflowBudget& budget,
                         std::vector<PageNumber>* chains) {
   ASSIGN_OR_RETURN(const BtreePage btree,
                    BtreePage::Read(state.view, page, state.header.usable_bytes));
   for (uint32_t i = 0; btree.has_rows() && i < btree.cell_count(); ++i) {
     ASSIGN_OR_RETURN(const Cell cell, btree.CellAt(i));
     if (cell.overflow != 0) {
-      RETURN_IF_ERROR(ReadPayload(state.view, cell, state.header.usable_bytes, chains).status());
+      RETURN_IF_ERROR(
+          ReadPayload(state.view, cell, state.header.usable_bytes, budget, chains).status());
     }
   }
   return Status::Ok();
 }
 
-Result<bool> Differ::Owns(const DatabaseState& state, PageNumber leaf, PageNumber overflow) {
-  std::vector<PageNumber> chains;
-  RETURN_IF_ERROR(ChainsOf(state, leaf, &chains));
-  return std::find(chains.begin(), chains.end(), overflow) != chains.end();
-}
-
 Status Differ::ScanOverflow(DatabaseState& after, std::vector<Work>& work) {
   overflow_owner_.clear();
   overflow_scanned_ = true;
+  OverflowBudget budget(after.view);
   for (const Work& table : work) {
     if (!table.tree_after) {
       continue;
     }
-    const std::vector<PageNumber>& rows = table.tree_after->rows;
-    for (size_t i = 0; i < rows.size(); i += kPrefetchPages) {
-      const size_t n = std::min(kPrefetchPages, rows.size() - i);
-      RETURN_IF_ERROR(cursor_.Prefetch(std::span(rows).subspan(i, n)));
-    }
-    for (const PageNumber page : rows) {
+    RETURN_IF_ERROR(Prefetch(table.tree_after->rows));
+    for (const PageNumber page : table.tree_after->rows) {
       std::vector<PageNumber> chains;
-      RETURN_IF_ERROR(ChainsOf(after, page, &chains));
+      RETURN_IF_ERROR(ChainsOf(after, page, budget, &chains));
       for (const PageNumber overflow : chains) {
         overflow_owner_[overflow] = {table.after->root, page};
+      }
+    }
+  }
+  return Status::Ok();
+}
+
+Status Differ::TakeOwned(DatabaseState& after, std::vector<Work>& work,
+                         std::set<PageNumber>* open) {
+  OverflowBudget budget(after.view);
+  std::set<PageNumber> looked_at;
+  for (const PageNumber page : std::vector<PageNumber>(open->begin(), open->end())) {
+    auto owner = overflow_owner_.find(page);
+    if (!open->contains(page) || owner == overflow_owner_.end()) {
+      continue;
+    }
+    const auto [root, leaf] = owner->second;
+    for (Work& table : work) {
+      if (!table.tree_after || table.after->root != root || !table.tree_after->HoldsRows(leaf) ||
+          !looked_at.insert(leaf).second) {
+        continue;
+      }
+      std::vector<PageNumber> chains;
+      RETURN_IF_ERROR(ChainsOf(after, leaf, budget, &chains));
+      size_t explained = 0;  // by one look: a large row's pages change together
+      for (const PageNumber overflow : chains) {
+        explained += open->erase(overflow);
+      }
+      // The leaf is in both states, or it would be among the pages to compare already.
+      if (explained > 0) {
+        table.pages_before.push_back(leaf);
+        table.pages_after.push_back(leaf);
       }
     }
   }
@@ -190,6 +230,8 @@ Status Differ::AddOverflowChanges(DatabaseState& after, const std::vector<PageNu
                                   std::vector<Work>& work) {
   const uint32_t page_size = after.view.page_size();
   const uint32_t usable = after.header.usable_bytes;
+  // An overflow page begins with a page number: its first byte is a type's only in such a database.
+  const bool large = after.view.page_count() >= 1u << 25;
   std::set<PageNumber> open;
   std::vector<PageNumber> indexes;
   for (const PageNumber page : changed) {
@@ -199,9 +241,7 @@ Status Differ::AddOverflowChanges(DatabaseState& after, const std::vector<PageNu
     }
     ASSIGN_OR_RETURN(const ByteSpan content, after.view.Read(page));
     const PageType type = PageTypeOf(content, page);
-    // An overflow page begins with a page number: its first byte is a type's only in databases of
-    // more than 2^25 pages.
-    if (type == PageType::kOther || after.view.page_count() >= 1u << 25) {
+    if (type == PageType::kOther || large) {
       open.insert(page);
     }
     if (type == PageType::kInteriorIndex || type == PageType::kLeafIndex) {
@@ -216,10 +256,11 @@ Status Differ::AddOverflowChanges(DatabaseState& after, const std::vector<PageNu
       open.erase(page);
     }
   };
+  OverflowBudget budget(after.view);
   for (const Work& table : work) {
     for (const PageNumber page : table.pages_after) {
       std::vector<PageNumber> chains;
-      RETURN_IF_ERROR(ChainsOf(after, page, &chains));
+      RETURN_IF_ERROR(ChainsOf(after, page, budget, &chains));
       explain(chains);
       if (overflow_scanned_) {
         for (const PageNumber overflow : chains) {
@@ -233,45 +274,21 @@ Status Differ::AddOverflowChanges(DatabaseState& after, const std::vector<PageNu
   }
   ASSIGN_OR_RETURN(const std::vector<PageNumber> free, ReadFreelist(after.view, after.header));
   explain(free);
+  OverflowBudget of_indexes(after.view);  // tables WITHOUT ROWID are among them, once more
   for (const PageNumber page : indexes) {
     if (!open.empty() && !Contains(free, page)) {
       std::vector<PageNumber> chains;
-      RETURN_IF_ERROR(ChainsOf(after, page, &chains));
+      const Status status = ChainsOf(after, page, of_indexes, &chains);
+      if (!status.ok() && !large) {  // there it may be none
+        return status;
+      }
       explain(chains);
     }
   }
-  bool scanned_now = false;
-  for (const PageNumber page : open) {
-    for (;;) {
-      auto owner = overflow_owner_.find(page);
-      Work* owning = nullptr;
-      if (owner != overflow_owner_.end()) {
-        for (Work& table : work) {
-          if (table.tree_after && table.after->root == owner->second.root &&
-              table.tree_after->HoldsRows(owner->second.leaf)) {
-            owning = &table;
-          }
-        }
-      }
-      if (owning != nullptr) {
-        const PageNumber leaf = owner->second.leaf;
-        ASSIGN_OR_RETURN(const bool owns, Owns(after, leaf, page));
-        if (owns) {
-          // The leaf is in both states, or it would be among the pages to compare already.
-          for (auto* pages : {&owning->pages_before, &owning->pages_after}) {
-            if (std::find(pages->begin(), pages->end(), leaf) == pages->end()) {
-              pages->push_back(leaf);
-            }
-          }
-          break;
-        }
-      }
-      if (scanned_now) {
-        break;  // an index's
-      }
-      RETURN_IF_ERROR(ScanOverflow(after, work));
-      scanned_now = true;
-    }
+  RETURN_IF_ERROR(TakeOwned(after, work, &open));
+  if (!open.empty()) {
+    RETURN_IF_ERROR(ScanOverflow(after, work));
+    RETURN_IF_ERROR(TakeOwned(after, work, &open));  // what is left is an index's
   }
   return Status::Ok();
 }
@@ -292,13 +309,14 @@ Status Differ::CompareTables(Work& work, DatabaseState& before, DatabaseState& a
   table.before = info_before ? &*info_before : nullptr;
   table.after = info_after ? &*info_after : nullptr;
   for (auto* pages : {&work.pages_before, &work.pages_after}) {
-    RETURN_IF_ERROR(
-        cursor_.Prefetch(std::span(*pages).first(std::min(pages->size(), kPrefetchPages))));
+    std::sort(pages->begin(), pages->end());
+    pages->erase(std::unique(pages->begin(), pages->end()), pages->end());
+    RETURN_IF_ERROR(Prefetch(*pages));
   }
   bool begun = false;
   return CompareRows({&before, table.before, std::move(work.pages_before)},
                      {&after, table.after, std::move(work.pages_after)},
-                     /*chains_unchanged=*/false, [&](const RowChange& row) -> Status {
+                     [&](const RowChange& row) -> Status {
                        if (!begun) {
                          begun = true;
                          RETURN_IF_ERROR(sink.BeginTable(table));

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "restore/rows/history_cursor.h"
+#include "restore/rows/btree.h"
 #include "restore/rows/schema.h"
 
 namespace sqlite_s3 {
@@ -67,7 +67,8 @@ class DiffSink {
 // One thread, the cursor's.
 class Differ {
  public:
-  explicit Differ(HistoryCursor& cursor) : cursor_(cursor) {}
+  // `prefetch`, which may be null, is told what is going to be read.
+  explicit Differ(PrefetchFunction prefetch = nullptr) : prefetch_(std::move(prefetch)) {}
   // Only this table; by default all.
   void Only(std::set<std::string> tables) { only_ = std::move(tables); }
 
@@ -99,11 +100,16 @@ class Differ {
   Status AddOverflowChanges(DatabaseState& after, const std::vector<PageNumber>& changed,
                             std::vector<Work>& work);
   Status ScanOverflow(DatabaseState& after, std::vector<Work>& work);
-  Result<bool> Owns(const DatabaseState& state, PageNumber leaf, PageNumber overflow);
-  Status ChainsOf(const DatabaseState& state, PageNumber page, std::vector<PageNumber>* chains);
+  // Puts the leaves that own one of `open` among the pages to compare, as far as is known which
+  // they are, and takes the pages explained so from `open`.
+  Status TakeOwned(DatabaseState& after, std::vector<Work>& work, std::set<PageNumber>* open);
+  Status Prefetch(const std::vector<PageNumber>& pages) const;
+  // Adds the overflow pages of the rows on `page`.
+  static Status ChainsOf(const DatabaseState& state, PageNumber page, OverflowBudget& budget,
+                         std::vector<PageNumber>* chains);
   Status CompareTables(Work& work, DatabaseState& before, DatabaseState& after, DiffSink& sink);
 
-  HistoryCursor& cursor_;
+  const PrefetchFunction prefetch_;
   std::set<std::string> only_;
   std::unordered_map<PageNumber, Owner> overflow_owner_;  // checked at each use
   bool overflow_scanned_ = false;

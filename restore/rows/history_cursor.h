@@ -14,6 +14,7 @@
 #include "common/replica/restore_plan.h"
 #include "restore/applier.h"
 #include "restore/progress.h"
+#include "restore/rows/btree.h"
 #include "restore/rows/lazy_image.h"
 #include "restore/rows/page_pins.h"
 #include "restore/target_file.h"
@@ -62,6 +63,9 @@ class HistoryCursor {
   PageView Now() { return View(0); }
   // Reads ahead what is going to be read.
   Status Prefetch(std::span<const PageNumber> numbers) { return image_.Prefetch(numbers); }
+  PrefetchFunction Prefetcher() {
+    return [this](std::span<const PageNumber> numbers) { return Prefetch(numbers); };
+  }
   uint64_t bytes_fetched() const { return image_.bytes_fetched() + log_bytes_; }
 
  private:

@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "restore/page_store.h"
+#include "restore/rows/page_view.h"
 #include "restore/target_file.h"
 
 namespace sqlite_s3 {
 
 // One thread, the page store's.
-class PagePins : public PageWatcher {
+class PagePins : public PageWatcher, public PageSource {
  public:
   using Id = uint64_t;  // 0: the state as it is now
 
@@ -26,10 +27,9 @@ class PagePins : public PageWatcher {
   // Pages kept for pins that are gone stay until no pin is left.
   void UnpinAll();
 
-  uint32_t PageCount(Id pin) const;
-  // The page in that state, valid until the next call of anything here or of the store.
-  // kCorruption when the state has no such page.
-  Result<ByteSpan> Read(Id pin, PageNumber number);
+  uint32_t PageCount(Id pin) const override;
+  // Valid until the next call of anything here or of the store.
+  Result<ByteSpan> Read(Id pin, PageNumber number) override;
 
   Status Replaced(PageNumber number, ByteSpan content) override;
 
@@ -50,22 +50,6 @@ class PagePins : public PageWatcher {
   std::vector<Bytes> memory_;
   std::optional<TargetFile> file_;
   Bytes buffer_;
-};
-
-// One state of a database, for reading.
-class PageView {
- public:
-  PageView(PagePins& pins, PagePins::Id pin, uint32_t page_size)
-      : pins_(&pins), pin_(pin), page_size_(page_size) {}
-  uint32_t page_size() const { return page_size_; }
-  uint32_t page_count() const { return pins_->PageCount(pin_); }
-  // As PagePins::Read.
-  Result<ByteSpan> Read(PageNumber number) const { return pins_->Read(pin_, number); }
-
- private:
-  PagePins* pins_;
-  PagePins::Id pin_;
-  uint32_t page_size_;
 };
 
 }  // namespace sqlite_s3

@@ -11,7 +11,11 @@ constexpr uint64_t kMaxKeyedBytes = uint64_t{2} << 30;  // rows of a table WITHO
 // The rows on leaf pages of a rowid table, in order.
 class RowStream {
  public:
-  explicit RowStream(const RowsOnPages& rows) : rows_(rows) {}
+  explicit RowStream(const RowsOnPages& rows) : rows_(rows) {
+    if (rows.state != nullptr) {
+      budget_.emplace(rows.state->view);
+    }
+  }
 
   Status Open() {
     for (const PageNumber number : rows_.pages) {
@@ -26,7 +30,8 @@ class RowStream {
   }
   bool done() const { return done_; }
   const Cell& cell() const { return cell_; }
-  Result<Bytes> Payload() const { return ReadPayload(rows_.state->view, cell_, Usable()); }
+  // REQUIRES: !done(); once for each row.
+  Result<Bytes> Payload() { return ReadPayload(rows_.state->view, cell_, Usable(), *budget_); }
 
   Status Next() {
     while (!page_ || next_cell_ == page_->cell_count()) {
@@ -59,6 +64,7 @@ class RowStream {
   }
 
   const RowsOnPages& rows_;
+  std::optional<OverflowBudget> budget_;
   std::vector<std::pair<int64_t, PageNumber>> order_;
   size_t next_page_ = 0;
   std::optional<BtreePage> page_;
@@ -136,8 +142,7 @@ class Comparer {
   std::vector<int> map_;
 };
 
-Status CompareByRowid(const RowsOnPages& before, const RowsOnPages& after, bool chains_unchanged,
-                      Comparer& comparer) {
+Status CompareByRowid(const RowsOnPages& before, const RowsOnPages& after, Comparer& comparer) {
   RowStream a(before);
   RowStream b(after);
   RETURN_IF_ERROR(a.Open());
@@ -157,7 +162,7 @@ Status CompareByRowid(const RowsOnPages& before, const RowsOnPages& after, bool 
       const bool same_cell =
           x.payload_bytes == y.payload_bytes && x.overflow == y.overflow &&
           std::equal(x.local.begin(), x.local.end(), y.local.begin(), y.local.end());
-      if (!same_cell || (x.overflow != 0 && !chains_unchanged)) {
+      if (!same_cell || x.overflow != 0) {  // a chain may be written in place
         ASSIGN_OR_RETURN(const Bytes old_payload, a.Payload());
         ASSIGN_OR_RETURN(const Bytes new_payload, b.Payload());
         RETURN_IF_ERROR(comparer.Both(x.rowid, old_payload, new_payload));
@@ -171,8 +176,12 @@ Status CompareByRowid(const RowsOnPages& before, const RowsOnPages& after, bool 
 
 Result<std::map<std::string, Bytes>> RowsByKey(const RowsOnPages& rows) {
   std::map<std::string, Bytes> by_key;
+  if (rows.table == nullptr) {
+    return by_key;
+  }
   uint64_t bytes = 0;
-  const uint32_t usable = rows.table == nullptr ? 0 : rows.state->header.usable_bytes;
+  const uint32_t usable = rows.state->header.usable_bytes;
+  OverflowBudget budget(rows.state->view);
   for (const PageNumber number : rows.pages) {
     ASSIGN_OR_RETURN(const BtreePage page, BtreePage::Read(rows.state->view, number, usable));
     if (page.table()) {
@@ -181,7 +190,7 @@ Result<std::map<std::string, Bytes>> RowsByKey(const RowsOnPages& rows) {
     }
     for (uint32_t i = 0; i < page.cell_count(); ++i) {
       ASSIGN_OR_RETURN(const Cell cell, page.CellAt(i));
-      ASSIGN_OR_RETURN(Bytes payload, ReadPayload(rows.state->view, cell, usable));
+      ASSIGN_OR_RETURN(Bytes payload, ReadPayload(rows.state->view, cell, usable, budget));
       ASSIGN_OR_RETURN(const std::vector<Value> values, rows.table->Values(0, payload));
       std::string key;
       for (const int column : rows.table->key) {
@@ -219,18 +228,18 @@ Status CompareByKey(const RowsOnPages& before, const RowsOnPages& after, Compare
 
 }  // namespace
 
-Status CompareRows(const RowsOnPages& before, const RowsOnPages& after, bool chains_unchanged,
+Status CompareRows(const RowsOnPages& before, const RowsOnPages& after,
                    const std::function<Status(const RowChange&)>& found) {
   Comparer comparer(before, after, found);
   const TableInfo& any = after.table != nullptr ? *after.table : *before.table;
   if (before.table != nullptr && after.table != nullptr &&
       before.table->without_rowid != after.table->without_rowid) {
     const RowsOnPages none;
-    RETURN_IF_ERROR(CompareRows(before, none, chains_unchanged, found));
-    return CompareRows(none, after, chains_unchanged, found);
+    RETURN_IF_ERROR(CompareRows(before, none, found));
+    return CompareRows(none, after, found);
   }
   return any.without_rowid ? CompareByKey(before, after, comparer)
-                           : CompareByRowid(before, after, chains_unchanged, comparer);
+                           : CompareByRowid(before, after, comparer);
 }
 
 }  // namespace sqlite_s3

@@ -13,9 +13,8 @@ struct RowsOnPages {
   const TableInfo* table = nullptr;  // null: there is no such table, and there are no pages
   std::vector<PageNumber> pages;
 };
-// Calls `found` for each row that differs. `chains_unchanged`: no overflow page changed, so that
-// cells which are equal are equal rows.
-Status CompareRows(const RowsOnPages& before, const RowsOnPages& after, bool chains_unchanged,
+// Calls `found` for each row that differs.
+Status CompareRows(const RowsOnPages& before, const RowsOnPages& after,
                    const std::function<Status(const RowChange&)>& found);
 
 }  // namespace sqlite_s3

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "common/os/file.h"
 #include "restore/rows/query.h"
@@ -134,6 +135,7 @@ Result<Schema> ReadSchema(const PageView& view, const DatabaseHeader& header) {
   Schema schema;
   ASSIGN_OR_RETURN(const TreePages tree, WalkTree(view, 1, header.usable_bytes));
   uint64_t bytes = 0;
+  OverflowBudget budget(view);
   for (const PageNumber number : tree.rows) {
     ASSIGN_OR_RETURN(const BtreePage page, BtreePage::Read(view, number, header.usable_bytes));
     if (!page.table() || page.interior()) {
@@ -145,7 +147,7 @@ Result<Schema> ReadSchema(const PageView& view, const DatabaseHeader& header) {
       if (bytes > kMaxSchemaBytes) {
         return ResourceExhaustedError("the schema is larger than 64 MiB");
       }
-      ASSIGN_OR_RETURN(const Bytes payload, ReadPayload(view, cell, header.usable_bytes));
+      ASSIGN_OR_RETURN(const Bytes payload, ReadPayload(view, cell, header.usable_bytes, budget));
       ASSIGN_OR_RETURN(const std::vector<Value> row, DecodeRecord(payload));
       if (row.size() < 5 || row[3].integer < 0 || row[3].integer > view.page_count()) {
         return CorruptionError("a row of sqlite_schema is malformed");
@@ -170,6 +172,12 @@ bool IsShadowTable(const Schema& schema, const std::string& table) {
     }
   }
   return false;
+}
+
+std::string ReferenceName(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return name;
 }
 
 Result<std::vector<Value>> TableInfo::Values(int64_t rowid, ByteSpan payload) const {
@@ -213,13 +221,14 @@ Status TableReader::OpenSchema(const PageView& view, const DatabaseHeader& heade
   for (const PageNumber number : tree.interior) {
     RETURN_IF_ERROR(copy(number));
   }
+  OverflowBudget budget(view);
   for (const PageNumber number : tree.rows) {
     RETURN_IF_ERROR(copy(number));
     ASSIGN_OR_RETURN(const BtreePage page, BtreePage::Read(view, number, header.usable_bytes));
     for (uint32_t i = 0; page.has_rows() && i < page.cell_count(); ++i) {
       ASSIGN_OR_RETURN(const Cell cell, page.CellAt(i));
       std::vector<PageNumber> chain;
-      RETURN_IF_ERROR(ReadPayload(view, cell, header.usable_bytes, &chain).status());
+      RETURN_IF_ERROR(ReadPayload(view, cell, header.usable_bytes, budget, &chain).status());
       for (const PageNumber overflow : chain) {
         RETURN_IF_ERROR(copy(overflow));
       }
@@ -250,6 +259,10 @@ Result<TableInfo> TableReader::Describe(const PageView& view, const DatabaseHead
                                         const SchemaObject& table) {
   if (auto known = cache_.find(table.name); known != cache_.end()) {
     return known->second;
+  }
+  // SQLite writes these words itself, whatever the application wrote.
+  if (strncasecmp(table.sql.c_str(), "create table ", 13) != 0) {
+    return CorruptionError("table '" + Printable(table.name) + "' has pages, but is no table");
   }
   RETURN_IF_ERROR(OpenSchema(view, header));
   auto info = Ask(view, header, table);
@@ -350,7 +363,9 @@ Result<TableInfo> TableReader::Ask(const PageView& view, const DatabaseHeader& h
       }
     }
     RETURN_IF_ERROR(fields.status());
-    if (info.key.empty() || info.record.size() != info.columns.size()) {
+    // A column can be in it twice, under two collations.
+    const std::set<int> stored(info.record.begin(), info.record.end());
+    if (info.key.empty() || stored.size() != info.columns.size()) {
       return CorruptionError("the primary key of table '" + Printable(table.name) +
                              "' is malformed");
     }
@@ -371,11 +386,9 @@ Result<TableInfo> TableReader::Ask(const PageView& view, const DatabaseHeader& h
   return info;
 }
 
-Result<std::vector<std::string>> TableReader::ChildrenOf(const PageView& view,
-                                                         const DatabaseHeader& header,
-                                                         const std::string& table,
-                                                         const Schema& schema) {
-  std::vector<std::string> children;
+Result<std::map<std::string, std::vector<std::string>>> TableReader::References(
+    const PageView& view, const DatabaseHeader& header, const Schema& schema) {
+  std::map<std::string, std::vector<std::string>> children;
   for (const auto& [key, object] : schema) {
     // Most tables have no foreign keys, and need not be asked about.
     if (object.type != "table" || object.root == 0 || object.sql.empty() ||
@@ -384,9 +397,7 @@ Result<std::vector<std::string>> TableReader::ChildrenOf(const PageView& view,
     }
     ASSIGN_OR_RETURN(const TableInfo info, Describe(view, header, object));
     for (const std::string& parent : info.parents) {
-      if (SameName(parent, table.c_str())) {
-        children.push_back(object.name);
-      }
+      children[ReferenceName(parent)].push_back(object.name);
     }
   }
   return children;

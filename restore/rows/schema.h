@@ -11,6 +11,7 @@
 
 #include "common/sqlite/connection.h"
 #include "restore/rows/btree.h"
+#include "restore/target_file.h"
 
 namespace sqlite_s3 {
 
@@ -33,6 +34,9 @@ using Schema = std::map<std::pair<std::string, std::string>, SchemaObject>;
 Result<Schema> ReadSchema(const PageView& view, const DatabaseHeader& header);
 // Names of ordinary tables that are a virtual table's storage, by their names.
 bool IsShadowTable(const Schema& schema, const std::string& table);
+
+// A name in lower case, for what SQLite looks up without regard to case.
+std::string ReferenceName(std::string name);
 
 enum class Affinity : uint8_t { kBlob, kText, kNumeric, kInteger, kReal };
 struct Column {
@@ -66,12 +70,14 @@ struct TableInfo {
 class TableReader {
  public:
   // Of one schema: `view` and `header` are of any state that has it. `table` is an ordinary table
-  // of it. kCorruption when SQLite refuses the schema; the message is SQLite's.
+  // of it. kCorruption when SQLite refuses the schema; the message is SQLite's. What is no CREATE
+  // TABLE is refused before SQLite sees it: a view or a virtual table would be opened.
   Result<TableInfo> Describe(const PageView& view, const DatabaseHeader& header,
                              const SchemaObject& table);
-  // Which tables' foreign keys lead to `table`.
-  Result<std::vector<std::string>> ChildrenOf(const PageView& view, const DatabaseHeader& header,
-                                              const std::string& table, const Schema& schema);
+  // Which tables' foreign keys lead to a table, by its name as ReferenceName has it.
+  Result<std::map<std::string, std::vector<std::string>>> References(const PageView& view,
+                                                                     const DatabaseHeader& header,
+                                                                     const Schema& schema);
 
  private:
   Status OpenSchema(const PageView& view, const DatabaseHeader& header);

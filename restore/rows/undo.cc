@@ -75,7 +75,7 @@ class Planner {
                                   ", before the commit to undo");
     }
     RETURN_IF_ERROR(cursor->AdvanceTo(options_.txid.Prev()));
-    Differ differ(*cursor);
+    Differ differ(cursor->Prefetcher());
     const auto pin_before = cursor->Pin();
     ASSIGN_OR_RETURN(DatabaseState before, differ.Look(cursor->View(pin_before)));
     (void)cursor->TakeChanged();
@@ -211,7 +211,7 @@ class Planner {
                      HistoryCursor::Open(replica_, cursor_options, progress_, damage_));
     RETURN_IF_ERROR(cursor->AdvanceTo(plan_.txid));
     (void)cursor->TakeChanged();
-    Differ differ(*cursor);
+    Differ differ(cursor->Prefetcher());
     differ.Only(tables);
     ASSIGN_OR_RETURN(DatabaseState before, differ.Look(cursor->View(cursor->Pin())));
     while (cursor->txid() < plan_.until) {
@@ -251,6 +251,8 @@ Result<UndoPlan> PlanUndo(Replica& replica, const UndoOptions& options, Progress
 
 Result<std::vector<std::string>> ForeignKeyTables(DatabaseState& state, const ChangeSet& changes) {
   std::set<std::string> tables;
+  ASSIGN_OR_RETURN(const auto references,
+                   state.tables->References(state.view, state.header, *state.schema));
   for (const TableChanges& table : changes.tables) {
     const SchemaObject* object = state.Table(table.name);
     if (object == nullptr || table.shadow) {
@@ -261,9 +263,9 @@ Result<std::vector<std::string>> ForeignKeyTables(DatabaseState& state, const Ch
     if (info.foreign_keys) {
       tables.insert(table.name);
     }
-    ASSIGN_OR_RETURN(const auto children,
-                     state.tables->ChildrenOf(state.view, state.header, table.name, *state.schema));
-    tables.insert(children.begin(), children.end());
+    if (auto children = references.find(ReferenceName(table.name)); children != references.end()) {
+      tables.insert(children->second.begin(), children->second.end());
+    }
   }
   // Tables that the script drops cannot be asked at its end.
   for (const SchemaChange& change : changes.schema) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "common/sqlite/connection.h"
+#include "restore/rows/varint.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -17,27 +18,6 @@ uint64_t LoadBe(ByteSpan bytes) {
     value = value << 8 | byte;
   }
   return value;
-}
-
-// SQLite's varint: big-endian, seven bits a byte, the ninth byte whole.
-bool ReadVarint(ByteSpan in, size_t* at, uint64_t* out) {
-  uint64_t value = 0;
-  for (int i = 0; i < 9; ++i) {
-    if (*at >= in.size()) {
-      return false;
-    }
-    const uint8_t byte = in[(*at)++];
-    if (i == 8) {
-      *out = value << 8 | byte;
-      return true;
-    }
-    value = value << 7 | (byte & 0x7f);
-    if (byte < 0x80) {
-      *out = value;
-      return true;
-    }
-  }
-  return false;
 }
 
 uint64_t SerialBytes(uint64_t type) {
@@ -196,7 +176,7 @@ Result<std::vector<Value>> DecodeRecord(ByteSpan record) {
   const auto corrupt = [] { return CorruptionError("a row is not a whole record"); };
   size_t at = 0;
   uint64_t header_bytes = 0;
-  if (!ReadVarint(record, &at, &header_bytes) || header_bytes < at ||
+  if (!ReadSqliteVarint(record, &at, &header_bytes) || header_bytes < at ||
       header_bytes > record.size()) {
     return corrupt();
   }
@@ -205,7 +185,7 @@ Result<std::vector<Value>> DecodeRecord(ByteSpan record) {
   std::vector<Value> values;
   while (at < header.size()) {
     uint64_t type = 0;
-    if (!ReadVarint(header, &at, &type) || type == 10 || type == 11) {
+    if (!ReadSqliteVarint(header, &at, &type) || type == 10 || type == 11) {
       return corrupt();
     }
     const uint64_t bytes = SerialBytes(type);

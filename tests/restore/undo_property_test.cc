@@ -1,5 +1,6 @@
 // Random histories over every kind of table: undo gives back exactly what was, or refuses with a
-// reason that is one; a diff's script makes B of A. SQLITE_S3_UNDO_COMMITS=1000 makes them longer.
+// reason that is one; a diff's script makes B of A. SQLITE_S3_UNDO_COMMITS=1000 makes them longer,
+// SQLITE_S3_UNDO_SEED=N other ones.
 
 #include <gtest/gtest.h>
 
@@ -198,6 +199,8 @@ class UndoPropertyTest : public RestoreFixture, public ::testing::WithParamInter
   void SetUp() override {
     const char* commits = std::getenv("SQLITE_S3_UNDO_COMMITS");
     commits_ = commits != nullptr ? std::atoi(commits) : 20;
+    const char* seed = std::getenv("SQLITE_S3_UNDO_SEED");
+    seed_ = seed != nullptr ? std::strtoull(seed, nullptr, 10) * 1'000'003 : 0;
   }
 
   void Grow(SqliteHistory& history, RandomSql& sql) {
@@ -241,7 +244,7 @@ class UndoPropertyTest : public RestoreFixture, public ::testing::WithParamInter
     ASSIGN_OR_RETURN(auto cursor, HistoryCursor::Open(replica, options, progress, &damage));
     RETURN_IF_ERROR(cursor->AdvanceTo(std::min(a, b)));
     (void)cursor->TakeChanged();
-    Differ differ(*cursor);
+    Differ differ(cursor->Prefetcher());
     ASSIGN_OR_RETURN(DatabaseState first, differ.Look(cursor->View(cursor->Pin())));
     RETURN_IF_ERROR(cursor->AdvanceTo(std::max(a, b)));
     const auto changed = cursor->TakeChanged();
@@ -385,6 +388,7 @@ class UndoPropertyTest : public RestoreFixture, public ::testing::WithParamInter
   }
 
   int commits_ = 0;
+  uint64_t seed_ = 0;
   std::vector<Txid> txids_;
 };
 
@@ -392,7 +396,7 @@ TEST_P(UndoPropertyTest, GivesBackExactlyWhatWasOrRefusesForAReason) {
   SqliteHistory history(*store_, GetParam().page_size, 42 + GetParam().page_size,
                         GetParam().auto_vacuum, GetParam().encoding);
   ASSERT_TRUE(history.Run(kSchema));
-  RandomSql sql(7 + GetParam().page_size);
+  RandomSql sql(seed_ + 7 + GetParam().page_size);
   Grow(history, sql);
   int undone = 0, merged = 0, conflicts = 0, obstacles = 0;
   for (size_t i = 0; i < txids_.size(); ++i) {
@@ -460,7 +464,7 @@ TEST_P(UndoPropertyTest, ADiffAppliedToAIsB) {
   SqliteHistory history(*store_, GetParam().page_size, 99, GetParam().auto_vacuum,
                         GetParam().encoding);
   ASSERT_TRUE(history.Run(kSchema));
-  RandomSql sql(1000 + GetParam().page_size);
+  RandomSql sql(seed_ + 1000 + GetParam().page_size);
   Grow(history, sql);
   int applied = 0, refused = 0;
   for (int i = 0; i < commits_; ++i) {
