@@ -151,6 +151,9 @@ void OneCommit(const Arguments& arguments, const std::string& program) {
     app.Sync();
   }
   const auto run = [&](const std::string& figure, const std::vector<std::string>& command) {
+    if (!arguments.Wants(figure)) {
+      return;
+    }
     Pairs pairs;
     for (int i = -1; i < arguments.Pairs(7); ++i) {  // the first one warms up
       std::vector<std::string> ours{program};

@@ -1,7 +1,6 @@
 // sqlite-s3-restore log REPLICA: what each commit changed, newest first.
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -10,10 +9,10 @@
 #include "common/base/clock.h"
 #include "common/base/time.h"
 #include "restore/command.h"
-#include "restore/interrupt.h"
 #include "restore/rows/history_cursor.h"
 #include "restore/rows/report.h"
 #include "restore/rows/span.h"
+#include "restore/run_on_replica.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -251,26 +250,19 @@ void PrintText(const History& history, bool rows) {
 }  // namespace
 
 int RunLog(const LogCommand& command) {
-  InstallSignalHandlers();
-  auto opened = OpenReplica(command.common);
-  if (!opened.ok()) {
-    return Fail(opened.status(), command.common);
-  }
-  Progress progress(isatty(STDERR_FILENO) != 0 && !command.common.json);
-  Damage damage;
-  auto history = WithOlderImages<History>(&damage, [&](std::optional<Txid> image_before) {
-    return Logger(*opened->replica, command, progress, &damage).Read(image_before);
-  });
-  progress.Done();
-  if (!history.ok()) {
-    return Fail(history.status(), command.common, &damage);
-  }
-  if (command.common.json) {
-    PrintJson(ToJson(*history, command.rows));
-  } else {
-    PrintText(*history, command.rows);
-  }
-  return 0;
+  return RunOnReplica<History>(
+      command.common,
+      [&](Replica& replica, Progress& progress, std::optional<Txid> image_before, Damage* damage) {
+        return Logger(replica, command, progress, damage).Read(image_before);
+      },
+      [&](const History& history) {
+        if (command.common.json) {
+          PrintJson(ToJson(history, command.rows));
+        } else {
+          PrintText(history, command.rows);
+        }
+        return 0;
+      });
 }
 
 }  // namespace sqlite_s3

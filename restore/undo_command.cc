@@ -1,7 +1,6 @@
 // sqlite-s3-restore undo REPLICA TXID: SQL that reverses one commit.
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
 
@@ -9,10 +8,10 @@
 #include "common/os/file.h"
 #include "restore/command.h"
 #include "restore/exit_codes.h"
-#include "restore/interrupt.h"
 #include "restore/rows/report.h"
 #include "restore/rows/span.h"
 #include "restore/rows/undo.h"
+#include "restore/run_on_replica.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -99,59 +98,54 @@ int Refuse(const UndoPlan& plan, const UndoCommand& command) {
               command.common);
 }
 
-}  // namespace
-
-int RunUndo(const UndoCommand& command) {
-  InstallSignalHandlers();
-  auto opened = OpenReplica(command.common);
-  if (!opened.ok()) {
-    return Fail(opened.status(), command.common);
-  }
-  Progress progress(isatty(STDERR_FILENO) != 0 && !command.common.json);
-  Damage damage;
-  auto plan = WithOlderImages<UndoPlan>(&damage, [&](std::optional<Txid> image_before) {
-    return Plan(*opened->replica, command, progress, image_before, &damage);
-  });
-  progress.Done();
-  if (!plan.ok()) {
-    return Fail(plan.status(), command.common, &damage);
-  }
-  if (plan->script.empty()) {
-    return Refuse(*plan, command);
+int Show(const UndoCommand& command, const UndoPlan& plan) {
+  if (plan.script.empty()) {
+    return Refuse(plan, command);
   }
   Status status;
   if (!command.apply.empty()) {
-    status = ApplyScript(command.apply, plan->script);
+    status = ApplyScript(command.apply, plan.script);
   } else if (!command.output.empty()) {
-    status = WriteFileAtomically(command.output, AsBytes(plan->script), 0600, Durability::kVisible);
+    status = WriteFileAtomically(command.output, AsBytes(plan.script), 0600, Durability::kVisible);
   }
   if (!status.ok()) {
     return Fail(status, command.common);
   }
   if (command.common.json) {
-    nlohmann::ordered_json json = ToJson(*plan);
+    nlohmann::ordered_json json = ToJson(plan);
     if (!command.apply.empty()) {
       json["applied"] = command.apply;
     } else if (!command.output.empty()) {
       json["output"] = command.output;
     } else {
-      json["script"] = plan->script;
+      json["script"] = plan.script;
     }
     PrintJson(json);
     return 0;
   }
   if (command.apply.empty() && command.output.empty()) {
-    std::fputs(plan->script.c_str(), stdout);
+    std::fputs(plan.script.c_str(), stdout);
     return 0;
   }
   fmt::print(stderr, "TXID {} {} in the database as of TXID {}; it had done:\n",
-             FormatTxid(plan->txid), command.apply.empty() ? "can be undone" : "undone",
-             FormatTxid(plan->until));
-  std::fputs(ChangesToText(plan->changes, /*rows=*/false, "  ").c_str(), stderr);
-  for (const std::string& what : plan->left_out) {
+             FormatTxid(plan.txid), command.apply.empty() ? "can be undone" : "undone",
+             FormatTxid(plan.until));
+  std::fputs(ChangesToText(plan.changes, /*rows=*/false, "  ").c_str(), stderr);
+  for (const std::string& what : plan.left_out) {
     fmt::print(stderr, "left as it is: {}\n", what);
   }
   return 0;
+}
+
+}  // namespace
+
+int RunUndo(const UndoCommand& command) {
+  return RunOnReplica<UndoPlan>(
+      command.common,
+      [&](Replica& replica, Progress& progress, std::optional<Txid> image_before, Damage* damage) {
+        return Plan(replica, command, progress, image_before, damage);
+      },
+      [&](const UndoPlan& plan) { return Show(command, plan); });
 }
 
 }  // namespace sqlite_s3

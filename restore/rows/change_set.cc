@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <utility>
+
+#include "restore/rows/row_compare.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -30,6 +33,20 @@ std::string Columns(const TableInfo& table, const std::vector<Value>& values, in
 }
 
 }  // namespace
+
+TableChanges ChangesOf(const TableChange& table) {
+  TableChanges changes;
+  changes.name = table.name;
+  changes.shadow = table.shadow;
+  changes.renumbered = table.renumbered;
+  if (table.before != nullptr) {
+    changes.before = *table.before;
+  }
+  if (table.after != nullptr) {
+    changes.after = *table.after;
+  }
+  return changes;
+}
 
 ChangeSet Reversed(ChangeSet changes) {
   for (SchemaChange& change : changes.schema) {
@@ -79,16 +96,7 @@ Status ChangeCollector::Schema(const std::vector<SchemaChange>& schema,
 }
 
 Status ChangeCollector::BeginTable(const TableChange& table) {
-  TableChanges changes;
-  changes.name = table.name;
-  changes.shadow = table.shadow;
-  if (table.before != nullptr) {
-    changes.before = *table.before;
-  }
-  if (table.after != nullptr) {
-    changes.after = *table.after;
-  }
-  changes_.tables.push_back(std::move(changes));
+  changes_.tables.push_back(ChangesOf(table));
   return Status::Ok();
 }
 
@@ -117,18 +125,31 @@ std::string DescribeRow(const TableChanges& table, const RowChange& row) {
     return "- " + Columns(*table.before, row.before, row.rowid);
   }
   std::string text = "~ " + RowKey(table, row) + ":";
-  const bool same_columns = table.before->columns.size() == table.after->columns.size();
   bool first = true;
+  const auto add = [&](const Column& column, const std::string& values) {
+    text.append(first ? " " : ", ").append(Printable(column.name)).append(" ").append(values);
+    first = false;
+  };
+  const std::vector<int> map = MapColumns(*table.before, *table.after);
+  std::set<size_t> seen;
   for (size_t i = 0; i < row.after.size(); ++i) {
-    if (same_columns && row.before[i] == row.after[i]) {
+    const std::string now = SqlLiteral(row.after[i], table.after->encoding);
+    if (map[i] < 0) {
+      add(table.after->columns[i], now);
       continue;
     }
-    text.append(first ? " " : ", ").append(Printable(table.after->columns[i].name)).append(" ");
-    if (same_columns) {
-      text.append(SqlLiteral(row.before[i], table.before->encoding)).append(" -> ");
+    const auto old = static_cast<size_t>(map[i]);
+    seen.insert(old);
+    if (!(row.before[old] == row.after[i])) {
+      add(table.after->columns[i],
+          SqlLiteral(row.before[old], table.before->encoding) + " -> " + now);
     }
-    text += SqlLiteral(row.after[i], table.after->encoding);
-    first = false;
+  }
+  for (size_t i = 0; i < row.before.size(); ++i) {
+    if (!seen.contains(i)) {
+      add(table.before->columns[i],
+          SqlLiteral(row.before[i], table.before->encoding) + " -> no column");
+    }
   }
   return text;
 }
@@ -157,6 +178,7 @@ std::string DescribeCounts(const TableChanges& table) {
   add(table.inserted, "inserted");
   add(table.updated, "updated");
   add(table.deleted, "deleted");
+  add(table.renumbered, "have another rowid (VACUUM)");
   return text;
 }
 

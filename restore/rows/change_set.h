@@ -15,6 +15,7 @@ struct TableChanges {
   std::optional<TableInfo> before, after;
   std::vector<RowChange> rows;
   uint64_t inserted = 0, updated = 0, deleted = 0;  // also of rows that were not kept
+  uint64_t renumbered = 0;                          // as in TableChange
   const TableInfo& any() const { return after ? *after : *before; }
 };
 
@@ -25,6 +26,8 @@ struct ChangeSet {
   bool empty() const { return schema.empty() && pragmas.empty() && tables.empty(); }
 };
 
+// A TableChange's, without rows.
+TableChanges ChangesOf(const TableChange& table);
 // The change that leads back.
 ChangeSet Reversed(ChangeSet changes);
 
@@ -55,7 +58,7 @@ std::string DescribeRow(const TableChanges& table, const RowChange& row);
 // "CREATE INDEX ...", "dropped: CREATE ...", "was: ...; now: ..."
 std::string DescribeSchemaChange(const SchemaChange& change);
 std::string DescribePragmaChange(const PragmaChange& change);
-// "2 inserted, 1 deleted"
+// "2 inserted, 1 deleted"; "5 have another rowid (VACUUM)"
 std::string DescribeCounts(const TableChanges& table);
 
 }  // namespace sqlite_s3

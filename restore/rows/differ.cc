@@ -313,16 +313,27 @@ Status Differ::CompareTables(Work& work, DatabaseState& before, DatabaseState& a
     pages->erase(std::unique(pages->begin(), pages->end()), pages->end());
     RETURN_IF_ERROR(Prefetch(*pages));
   }
+  const RowsOnPages old_rows{&before, table.before, std::move(work.pages_before)};
+  const RowsOnPages new_rows{&after, table.after, std::move(work.pages_after)};
+  const auto renumberable = [](const TableInfo* info) {
+    return info != nullptr && !info->without_rowid && info->rowid_column < 0;
+  };
+  if (renumberable(table.before) && renumberable(table.after) &&
+      old_rows.pages.size() == work.tree_before->rows.size() &&
+      new_rows.pages.size() == work.tree_after->rows.size()) {
+    ASSIGN_OR_RETURN(table.renumbered, CountRenumbered(old_rows, new_rows));
+    if (table.renumbered > 0) {
+      return sink.BeginTable(table);
+    }
+  }
   bool begun = false;
-  return CompareRows({&before, table.before, std::move(work.pages_before)},
-                     {&after, table.after, std::move(work.pages_after)},
-                     [&](const RowChange& row) -> Status {
-                       if (!begun) {
-                         begun = true;
-                         RETURN_IF_ERROR(sink.BeginTable(table));
-                       }
-                       return sink.Row(row);
-                     });
+  return CompareRows(old_rows, new_rows, [&](const RowChange& row) -> Status {
+    if (!begun) {
+      begun = true;
+      RETURN_IF_ERROR(sink.BeginTable(table));
+    }
+    return sink.Row(row);
+  });
 }
 
 Status Differ::Diff(DatabaseState& before, DatabaseState& after,

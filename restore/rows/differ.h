@@ -41,6 +41,9 @@ struct TableChange {
   bool shadow = false;                // the storage of a virtual table
   const TableInfo* before = nullptr;  // null: the table is new
   const TableInfo* after = nullptr;   // null: it is gone
+  // Rows that have another rowid and are the same otherwise, in the same order: VACUUM numbers the
+  // rows of tables without INTEGER PRIMARY KEY anew. Then no row follows.
+  uint64_t renumbered = 0;
   const TableInfo& any() const { return after != nullptr ? *after : *before; }
 };
 struct SchemaChange {
@@ -58,8 +61,8 @@ class DiffSink {
   // First of all. Indexes that SQLite makes itself are left out.
   virtual Status Schema(const std::vector<SchemaChange>& schema,
                         const std::vector<PragmaChange>& pragmas) = 0;
-  // Then the tables with rows that differ, by name; their rows by rowid, or by the bytes of the
-  // primary key.
+  // Then the tables with rows that differ or were renumbered, by name; their rows by rowid, or by
+  // the bytes of the primary key.
   virtual Status BeginTable(const TableChange& table) = 0;
   virtual Status Row(const RowChange& row) = 0;
 };

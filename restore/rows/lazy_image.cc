@@ -30,7 +30,9 @@ std::string LazyImage::PartKey(size_t part) const {
 }
 
 Status LazyImage::Damaged(Status status, const std::string& key) {
-  if (status.code() == StatusCode::kCorruption || status.code() == StatusCode::kNotFound) {
+  // Of a format that there is not yet: so says a version that was damaged, too.
+  if (status.code() == StatusCode::kCorruption || status.code() == StatusCode::kNotFound ||
+      status.code() == StatusCode::kUnimplemented) {
     *damage_ = {key, status.code() == StatusCode::kNotFound, std::nullopt, image_.txid};
   }
   return status;

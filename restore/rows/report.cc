@@ -48,11 +48,9 @@ nlohmann::ordered_json ChangesToJson(const ChangeSet& changes, bool rows) {
   }
   nlohmann::ordered_json tables = nlohmann::json::array();
   for (const TableChanges& table : changes.tables) {
-    nlohmann::ordered_json entry = {{"table", table.name},
-                                    {"shadow", table.shadow},
-                                    {"inserted", table.inserted},
-                                    {"updated", table.updated},
-                                    {"deleted", table.deleted}};
+    nlohmann::ordered_json entry = {{"table", table.name},        {"shadow", table.shadow},
+                                    {"inserted", table.inserted}, {"updated", table.updated},
+                                    {"deleted", table.deleted},   {"renumbered", table.renumbered}};
     if (rows) {
       entry["rows"] = nlohmann::json::array();
       for (const RowChange& row : table.rows) {

@@ -74,23 +74,6 @@ class RowStream {
   bool done_ = false;
 };
 
-// How the columns before correspond to those after.
-std::vector<int> MapColumns(const TableInfo& before, const TableInfo& after) {
-  std::vector<int> map(after.columns.size(), -1);
-  for (size_t i = 0; i < map.size(); ++i) {
-    if (before.columns.size() == after.columns.size()) {
-      map[i] = static_cast<int>(i);  // renamed, at most
-      continue;
-    }
-    for (size_t k = 0; k < before.columns.size(); ++k) {
-      if (before.columns[k].name == after.columns[i].name) {
-        map[i] = static_cast<int>(k);
-      }
-    }
-  }
-  return map;
-}
-
 class Comparer {
  public:
   Comparer(const RowsOnPages& before, const RowsOnPages& after,
@@ -98,6 +81,11 @@ class Comparer {
       : before_(before), after_(after), found_(found) {
     if (before.table != nullptr && after.table != nullptr) {
       map_ = MapColumns(*before.table, *after.table);
+      for (size_t i = 0; i < before.table->columns.size(); ++i) {
+        if (std::find(map_.begin(), map_.end(), static_cast<int>(i)) == map_.end()) {
+          gone_.push_back(i);
+        }
+      }
     }
   }
 
@@ -116,7 +104,7 @@ class Comparer {
     return found_(row);
   }
   Status Both(int64_t rowid, const Bytes& old_payload, const Bytes& new_payload) {
-    if (old_payload == new_payload) {
+    if (old_payload == new_payload && gone_.empty()) {
       return Status::Ok();
     }
     RowChange row;
@@ -124,6 +112,11 @@ class Comparer {
     row.rowid = rowid;
     ASSIGN_OR_RETURN(row.before, before_.table->Values(rowid, old_payload));
     ASSIGN_OR_RETURN(row.after, after_.table->Values(rowid, new_payload));
+    for (const size_t gone : gone_) {
+      if (row.before[gone].type != Value::Type::kNull) {
+        return found_(row);  // its value went with it
+      }
+    }
     for (size_t i = 0; i < map_.size(); ++i) {
       // A column that there was not had its default.
       const Value was = map_[i] >= 0 ? row.before[static_cast<size_t>(map_[i])]
@@ -140,6 +133,7 @@ class Comparer {
   const RowsOnPages& after_;
   const std::function<Status(const RowChange&)>& found_;
   std::vector<int> map_;
+  std::vector<size_t> gone_;  // columns before that there are not after
 };
 
 Status CompareByRowid(const RowsOnPages& before, const RowsOnPages& after, Comparer& comparer) {
@@ -227,6 +221,46 @@ Status CompareByKey(const RowsOnPages& before, const RowsOnPages& after, Compare
 }
 
 }  // namespace
+
+std::vector<int> MapColumns(const TableInfo& before, const TableInfo& after) {
+  std::map<std::string, int> by_name;
+  for (size_t i = 0; i < before.columns.size(); ++i) {
+    by_name[before.columns[i].name] = static_cast<int>(i);
+  }
+  std::vector<int> map;
+  for (const Column& column : after.columns) {
+    auto same = by_name.find(column.name);
+    map.push_back(same == by_name.end() ? -1 : same->second);
+    if (same != by_name.end()) {
+      by_name.erase(same);
+    }
+  }
+  for (size_t i = 0; i < std::min(map.size(), before.columns.size()); ++i) {
+    if (map[i] < 0 && by_name.contains(before.columns[i].name)) {
+      map[i] = static_cast<int>(i);  // renamed
+    }
+  }
+  return map;
+}
+
+Result<uint64_t> CountRenumbered(const RowsOnPages& before, const RowsOnPages& after) {
+  RowStream a(before);
+  RowStream b(after);
+  RETURN_IF_ERROR(a.Open());
+  RETURN_IF_ERROR(b.Open());
+  uint64_t renumbered = 0;
+  while (!a.done() && !b.done()) {
+    ASSIGN_OR_RETURN(const Bytes old_payload, a.Payload());
+    ASSIGN_OR_RETURN(const Bytes new_payload, b.Payload());
+    if (old_payload != new_payload) {
+      return uint64_t{0};
+    }
+    renumbered += a.cell().rowid != b.cell().rowid ? 1U : 0U;
+    RETURN_IF_ERROR(a.Next());
+    RETURN_IF_ERROR(b.Next());
+  }
+  return a.done() && b.done() ? renumbered : 0;
+}
 
 Status CompareRows(const RowsOnPages& before, const RowsOnPages& after,
                    const std::function<Status(const RowChange&)>& found) {

@@ -75,9 +75,18 @@ Result<std::string> SchemaText(const Value& value, TextEncoding encoding) {
   return *text;
 }
 
-// For expressions of a schema: constants only.
+// For expressions of a schema: constants, put into a table of ours.
 int OnlyConstants(void*, int action, const char*, const char*, const char*, const char*) {
-  return action == SQLITE_SELECT ? SQLITE_OK : SQLITE_DENY;
+  switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_CREATE_TABLE:
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_READ:
+      return SQLITE_OK;
+    default:
+      return SQLITE_DENY;
+  }
 }
 
 // A column's DEFAULT, as rows have it that are older than the column.
@@ -90,27 +99,41 @@ Result<std::optional<Value>> Standard(const DatabaseHeader& header, const std::s
                                                                            : "UTF-16be";
   RETURN_IF_ERROR(db.Exec((std::string("PRAGMA encoding='") + encoding + "'").c_str()));
   HardenConnection(db.get());
-  sqlite3_set_authorizer(db.get(), &OnlyConstants, nullptr);
-  Query query(db.get(), "SELECT " + expression);
-  if (!query.Next()) {
-    return std::optional<Value>();  // of no constant: SQLite allows none that rows could lack
-  }
-  Value value = ColumnValue(query.get(), 0);
-  sqlite3_set_authorizer(db.get(), nullptr, nullptr);
   constexpr const char* kTypes[] = {"BLOB", "TEXT", "NUMERIC", "INTEGER", "REAL"};
-  RETURN_IF_ERROR(db.Exec(
-      (std::string("CREATE TABLE d(c ") + kTypes[static_cast<size_t>(affinity)] + ")").c_str()));
-  RETURN_IF_ERROR(
-      db.Exec(("INSERT INTO d VALUES(" + SqlLiteral(value, header.encoding) + ")").c_str()));
-  Query stored(db.get(), "SELECT c, CAST(c AS BLOB) FROM d");
-  if (!stored.Next()) {
-    return stored.status();
+  const std::string column = std::string("c ") + kTypes[static_cast<size_t>(affinity)];
+  RETURN_IF_ERROR(db.Exec(("CREATE TABLE d(" + column + ")").c_str()));
+  sqlite3_set_authorizer(db.get(), &OnlyConstants, nullptr);
+  const auto run = [&](const std::string& sql) {  // one statement, whatever follows it
+    Query query(db.get(), sql);
+    (void)query.Next();
+    return query.status().ok();
+  };
+  // A word that is no expression stands for itself there: DEFAULT pending.
+  const char* table = "d";
+  if (!run("INSERT INTO d SELECT " + expression)) {
+    table = "w";
+    if (!run("CREATE TABLE w(" + column + " DEFAULT " + expression + ")") ||
+        !run("INSERT INTO w DEFAULT VALUES")) {
+      return std::optional<Value>();  // of no constant: SQLite allows none that rows could lack
+    }
   }
-  value = ColumnValue(stored.get(), 0);
+  sqlite3_set_authorizer(db.get(), nullptr, nullptr);
+  Query stored(db.get(), std::string("SELECT c, CAST(c AS BLOB) FROM ") + table);
+  if (!stored.Next()) {
+    return stored.status().ok() ? std::optional<Value>()
+                                : Result<std::optional<Value>>(stored.status());
+  }
+  Value value = ColumnValue(stored.get(), 0);
   if (value.type == Value::Type::kText) {
     value.bytes = stored.Blob(1);
   }
   return std::optional<Value>(value);
+}
+
+// In a STRICT table ANY takes values as they are.
+bool IsStrict(const std::string& sql) {
+  const size_t end = sql.rfind(')');
+  return end != std::string::npos && strcasestr(sql.c_str() + end, "strict") != nullptr;
 }
 
 }  // namespace
@@ -267,10 +290,10 @@ Result<TableInfo> TableReader::Describe(const PageView& view, const DatabaseHead
   RETURN_IF_ERROR(OpenSchema(view, header));
   auto info = Ask(view, header, table);
   if (!info.ok()) {
-    return info.status().code() == StatusCode::kInternal
-               ? CorruptionError("table '" + Printable(table.name) +
-                                 "': " + info.status().message())
-               : info.status();
+    // SQLite's messages quote the schema.
+    const StatusCode code = info.status().code();
+    return Status(code == StatusCode::kInternal ? StatusCode::kCorruption : code,
+                  "table '" + Printable(table.name) + "': " + Printable(info.status().message()));
   }
   cache_[table.name] = *info;
   return info;
@@ -314,7 +337,9 @@ Result<TableInfo> TableReader::Ask(const PageView& view, const DatabaseHeader& h
     }
     Column column;
     column.name = columns.Text(0);
-    column.affinity = AffinityOf(columns.Text(1));
+    column.affinity = SameName(columns.Text(1), "ANY") && IsStrict(table.sql)
+                          ? Affinity::kBlob
+                          : AffinityOf(columns.Text(1));
     column.generated = columns.Int(4) == 3;
     if (!columns.IsNull(2) && !column.generated) {
       ASSIGN_OR_RETURN(column.standard, Standard(header, columns.Text(2), column.affinity));

@@ -257,8 +257,9 @@ class Writer {
         values.append(values.empty() ? "" : ",").append(SqlLiteral(row.after[i], table.encoding));
       }
     }
-    Line("INSERT INTO main." + SqlIdentifier(table.name) + "(" + names + ") SELECT " + values +
-         " WHERE (SELECT 1 FROM temp.s3_undo_guard);");
+    // OR ABORT: a constraint that says ON CONFLICT REPLACE must not take another row away.
+    Line("INSERT OR ABORT INTO main." + SqlIdentifier(table.name) + "(" + names + ") SELECT " +
+         values + " WHERE (SELECT 1 FROM temp.s3_undo_guard);");
     ++rows_;
   }
 
@@ -271,7 +272,7 @@ class Writer {
       }
     }
     if (!set.empty()) {  // else generated columns alone differ: they follow
-      Line("UPDATE main." + SqlIdentifier(table.name) + " SET " + set + Where(table, row));
+      Line("UPDATE OR ABORT main." + SqlIdentifier(table.name) + " SET " + set + Where(table, row));
       ++rows_;
     }
   }

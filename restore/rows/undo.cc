@@ -24,13 +24,9 @@ class ConflictSink : public DiffSink {
     return Status::Ok();
   }
   Status BeginTable(const TableChange& table) override {
-    table_ = {};
-    table_.name = table.name;
-    if (table.before != nullptr) {
-      table_.before = *table.before;
-    }
-    if (table.after != nullptr) {
-      table_.after = *table.after;
+    table_ = ChangesOf(table);
+    if (table.renumbered > 0) {
+      renumbered_.insert(table.name);
     }
     return Status::Ok();
   }
@@ -42,6 +38,7 @@ class ConflictSink : public DiffSink {
     return Status::Ok();
   }
   const std::set<RowName>& found() const { return found_; }
+  const std::set<std::string>& renumbered() const { return renumbered_; }
   const std::vector<SchemaChange>& schema() const { return schema_; }
   const std::vector<PragmaChange>& pragmas() const { return pragmas_; }
 
@@ -49,6 +46,7 @@ class ConflictSink : public DiffSink {
   const std::set<RowName>& rows_;
   TableChanges table_;
   std::set<RowName> found_;
+  std::set<std::string> renumbered_;
   std::vector<SchemaChange> schema_;
   std::vector<PragmaChange> pragmas_;
 };
@@ -98,6 +96,13 @@ class Planner {
       RETURN_IF_ERROR(NameCommits());
       return std::move(plan_);
     }
+    std::erase_if(back.tables, [](const TableChanges& table) { return table.rows.empty(); });
+    for (const TableChanges& table : plan_.changes.tables) {
+      if (table.renumbered > 0) {
+        plan_.left_out.push_back("rowids of table '" + Printable(table.name) +
+                                 "': a VACUUM gave new ones");
+      }
+    }
     ScriptOptions script;
     script.title = "undo of TXID " + FormatTxid(plan_.txid) + " in the database as of TXID " +
                    FormatTxid(plan_.until);
@@ -139,7 +144,13 @@ class Planner {
         plan_.conflicts.push_back({name.first, name.second, {}});
       }
     }
-    std::erase_if(back->tables, [](const TableChanges& table) { return table.rows.empty(); });
+    for (const TableChanges& table : plan_.changes.tables) {
+      if (!table.rows.empty() && sink.renumbered().contains(table.name)) {
+        plan_.obstacles.push_back("table '" + Printable(table.name) +
+                                  "' was numbered anew by a VACUUM later, so that no row of it can "
+                                  "be told by its rowid");
+      }
+    }
     for (const SchemaChange& change : sink.schema()) {
       SchemaObstacle(change);
     }

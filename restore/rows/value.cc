@@ -93,7 +93,9 @@ bool IsControl(uint32_t c) {
   // U+2028.. and the marks that turn the direction of text around fool a reader, too.
   return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0) ||
          (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-         (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+         (c >= 0x2066 && c <= 0x2069) || c == 0xfeff ||
+         // Of these SQLite makes another one where it converts UTF-8 to the database's UTF-16.
+         c == 0xfffe || c == 0xffff;
 }
 
 // What SQLite makes of the text, asked of SQLite itself: its conversion is not always the nearest.
