@@ -111,7 +111,7 @@ class EngineImpl final : public Engine, private CaptureSink {
     std::chrono::microseconds wait{0};
     Lane lane = Lane::kShip;  // of the next step
     bool nap = false;
-    uint32_t seen = 0;  // the doorbell, before the step looked for work
+    SharedBlock::Seen seen;  // before the step looked for work
   };
 
   // engine_worker.cc
@@ -148,7 +148,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   };
   void ServeTickets(const Tickets& tickets);
   bool Flushed();
-  Pause PauseAfterRound(uint32_t seen);
+  Pause PauseAfterRound(SharedBlock::Seen seen);
   void Rest();
   CutInputs CutState();
   Status CheckFiles(bool now);

@@ -32,7 +32,7 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
     return EndInterrupted();
   }
   lane_ = wants_lane_ = lane;
-  const uint32_t seen = (*shared_)->doorbell;
+  const SharedBlock::Seen seen = shared_->Look();
   // Read before capturing: what was committed before a ticket was taken is then surely captured.
   const Tickets tickets{(*shared_)->sync_ticket, (*shared_)->capture_ticket,
                         (*shared_)->room_ticket};
@@ -438,9 +438,9 @@ void EngineImpl::Rest() {
   account_.Trim();
 }
 
-EngineImpl::Pause EngineImpl::PauseAfterRound(uint32_t seen) {
+EngineImpl::Pause EngineImpl::PauseAfterRound(SharedBlock::Seen seen) {
   Pause pause;
-  if (Interrupted() || (*shared_)->doorbell != seen) {
+  if (Interrupted() || (*shared_)->doorbell != seen.doorbell) {
     return pause;
   }
   std::chrono::microseconds wait = config_.idle_look;

@@ -247,8 +247,9 @@ WorkPool::Next EngineImpl::PooledStep(Lane lane) {
     case Pause::Kind::kDoorbell:
       (*shared_)->sleeping = pause.nap ? SharedBlock::kNaps : SharedBlock::kPooled;
       // Whoever rang before that did not know how to wake us.
-      return (*shared_)->doorbell != pause.seen ? WorkPool::Next::AtOnce(pause.lane)
-                                                : WorkPool::Next::After(pause.wait, pause.lane);
+      return (*shared_)->doorbell != pause.seen.doorbell
+                 ? WorkPool::Next::AtOnce(pause.lane)
+                 : WorkPool::Next::After(pause.wait, pause.lane);
     case Pause::Kind::kTime:
       return WorkPool::Next::After(pause.wait, pause.lane);
     case Pause::Kind::kEnd:

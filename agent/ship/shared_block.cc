@@ -88,9 +88,13 @@ void SharedBlock::Ring() {
   }
 }
 
-void SharedBlock::SleepUntilRung(uint32_t seen, std::chrono::microseconds timeout, bool nap) {
+// Of a notice and a worker about to sleep, one sees the other: each writes its word before it reads
+// the other's, all sequentially consistent.
+void SharedBlock::SleepUntilRung(Seen seen, std::chrono::microseconds timeout, bool nap) {
   layout_->sleeping.store(nap ? kNaps : kSleeps, std::memory_order_seq_cst);
-  FutexWait(layout_->doorbell, seen, timeout);
+  if (nap || layout_->notices.load(std::memory_order_seq_cst) == seen.notices) {
+    FutexWait(layout_->doorbell, seen.doorbell, timeout);
+  }
   layout_->sleeping.store(kAwake, std::memory_order_seq_cst);
 }
 

@@ -48,6 +48,13 @@ class SharedBlock {
     std::atomic<uint64_t> room_ticket, roomed_ticket;
     std::atomic<uint64_t> captured_txid, shipped_txid;
     TimeSlot times[kTimeSlots];  // direct-mapped by frame number
+    // Bumped by RingIfIdle, whatever the worker does. Last, so that files of before only grow.
+    std::atomic<uint32_t> notices;
+  };
+  // What the worker read before it looked for work, to be asked of it when it goes to sleep.
+  struct Seen {
+    uint32_t doorbell = 0;
+    uint32_t notices = 0;
   };
   static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
@@ -69,14 +76,18 @@ class SharedBlock {
   // Wakes the shipper's worker if it sleeps (one syscall then), else it will see the change.
   void Ring();
   // The same, but lets it finish a nap of a few milliseconds: commits at full speed cost no
-  // syscall.
+  // syscall. A worker that is awake and has looked already sees the notice before it sleeps.
   void RingIfIdle() {
+    layout_->notices.fetch_add(1, std::memory_order_seq_cst);
     if (layout_->sleeping.load(std::memory_order_seq_cst) == kSleeps) {
       Ring();
     }
   }
-  // For the worker: sleeps until rung or timeout. `seen` is doorbell before looking for work.
-  void SleepUntilRung(uint32_t seen, std::chrono::microseconds timeout, bool nap);
+  // For the worker, before it looks for work.
+  Seen Look() const { return {layout_->doorbell, layout_->notices}; }
+  // For the worker: sleeps until rung or timeout; not at all when it was rung since `seen`, or, if
+  // it is no nap, noticed.
+  void SleepUntilRung(Seen seen, std::chrono::microseconds timeout, bool nap);
   // Gives back the memory that this process sees it in, until the next use.
   void Unmap();
   // Tells everybody who waits that something changed.

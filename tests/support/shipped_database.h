@@ -77,6 +77,8 @@ class ShippedDatabase {
   Engine& engine() { return *engine_; }
   std::shared_ptr<Engine> engine_handle() { return engine_; }
   bool started() const { return engine_ != nullptr; }
+  // Null: the engine has threads of its own.
+  std::shared_ptr<WorkPool> pool() const { return pool_; }
   FaultStore& faults() { return *faults_; }
   std::shared_ptr<FaultStore> store() { return faults_; }
   void UseStore(std::shared_ptr<FaultStore> store) { faults_ = std::move(store); }
