@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """sqlite-s3-agent for as long as one likes: writers of every kind, agent and writers killed at any
 moment, a store that fails in every way, and again and again a restore that must be the database,
-byte for byte.
+byte for byte, and another of how it was some rounds before.
 
     sidecar_soak.py SQLITE_S3_AGENT SQLITE_S3_RESTORE SQLITE_S3_SERVER
         [--minutes N | --rounds N] [--seed N] [--folder DIR]
@@ -10,6 +10,7 @@ A difference, an unsound database, or any error of a writer ends it, and the fol
 repeats what is done, not when the kernel does it.
 """
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -34,7 +35,7 @@ pick = random.Random(seed)
 
 def connect():
     db = sqlite3.connect(path, isolation_level=None, timeout=60)
-    db.execute("PRAGMA synchronous=" + pick.choice(["OFF", "NORMAL"]))
+    db.execute("PRAGMA synchronous=" + pick.choice(["OFF", "NORMAL", "FULL"]))
     db.execute("PRAGMA cache_size=" + pick.choice(["8", "100"]))  # 8: pages spill into the WAL
     db.execute("PRAGMA wal_autocheckpoint=" + {
         "auto": pick.choice(["1000", "100"]), "close": "1000"}.get(mode, "0"))
@@ -124,12 +125,14 @@ class Soak:
         self.path = os.path.join(folder, "app.db")
         self.restored = os.path.join(folder, "restored.db")
         self.counts = dict.fromkeys(("rounds", "transactions", "agents_killed", "agents_stopped",
-                                     "writers_killed", "writers_closed", "faults", "restores"), 0)
-        self.seconds = dict.fromkeys(("writing", "sync", "restore"), 0.0)
+                                     "writers_killed", "writers_closed", "faults", "restores",
+                                     "past_restores"), 0)
+        self.seconds = dict.fromkeys(("writing", "sync", "restore", "past"), 0.0)
         self.server = None
         self.faults_at = None
         self.agent = None
         self.writers = []
+        self.past = []  # (TXID, digest of the database then), of rounds before
 
     def start_server(self):
         buckets, ports = (os.path.join(self.folder, name) for name in ("buckets", "ports"))
@@ -153,11 +156,17 @@ class Soak:
             return json.loads(answer.read() or b"{}")
 
     def start_agent(self):
+        options = {"request_timeout": "2s", "connect_timeout": "1s",
+                   "interval": self.pick.choice(["0", "20ms", "500ms"]),
+                   "checkpoint": self.pick.choice([100, 1000]),
+                   "image_log_percent": self.pick.choice([50, 400]),
+                   "write_lock": self.pick.choice(["auto", "auto", "never"]),
+                   "memory": self.pick.choice(["1MiB", "24MiB"]),
+                   "spool": self.pick.choice(["64KiB", "1GiB"]),
+                   "when_full": self.pick.choice(["grow-wal", "resync"])}
         self.agent = sidecar.Agent(
             self.options.agent, os.path.join(self.folder, "control"), self.path, self.url, "-o",
-            "interval=20ms,request_timeout=2s,connect_timeout=1s,checkpoint="
-            f"{self.pick.choice([100, 1000])},image_log_percent={self.pick.choice([50, 400])}",
-            env=KEYS)
+            ",".join(f"{name}={value}" for name, value in options.items()), env=KEYS)
 
     def disturb(self):
         """While all writers write."""
@@ -208,13 +217,29 @@ class Soak:
         self.counts["faults"] += sum(rule["hits"] for rule in self.rules("GET"))
         self.rules("DELETE")
         since = time.monotonic()
-        self.agent.sync(self.path)
+        txid = self.agent.sync(self.path)
         self.seconds["sync"] += time.monotonic() - since
         since = time.monotonic()
         sidecar.restore(self.options.restore, self.url, self.restored, env=KEYS)
         sidecar.compare(self.path, self.restored)
         self.seconds["restore"] += time.monotonic() - since
         self.counts["restores"] += 1
+        now = (txid, hashlib.sha256(sidecar.content(self.restored)).digest())
+        self.compare_past()
+        self.past.append(now)
+
+    def compare_past(self):
+        """How the database was in one of the last rounds, which was compared with it then."""
+        if not self.past:
+            return
+        since = time.monotonic()
+        txid, digest = self.pick.choice(self.past[-30:])
+        sidecar.restore(self.options.restore, self.url, self.restored, "--until", f"txid:{txid}",
+                        env=KEYS)
+        if hashlib.sha256(sidecar.content(self.restored)).digest() != digest:
+            raise AssertionError(f"TXID {txid} is restored to something else than it was")
+        self.seconds["past"] += time.monotonic() - since
+        self.counts["past_restores"] += 1
 
     def run(self):
         self.start_server()
@@ -278,7 +303,7 @@ def main():
     try:
         soak.run()
     except BaseException:
-        if soak.agent:
+        if soak.agent and not soak.agent.log.closed:
             print(soak.agent.said()[-5000:])
         raise
     finally:
