@@ -24,6 +24,7 @@ import urllib.request
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import sidecar  # noqa: E402  pylint: disable=wrong-import-position
 
+sidecar.PATIENCE = 300  # a machine that is paused for a minute is no failure
 KEYS = {"AWS_ACCESS_KEY_ID": "soak", "AWS_SECRET_ACCESS_KEY": "soak-secret"}
 
 # Makes transactions while it is told to, each "go N" answered with "done N". Its connection stays
