@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,7 +46,7 @@ bool WriteAllTo(int fd, const void* from, size_t size) {
 Child::Child(const std::function<Handler()>& make) {
   int there[2];
   int back[2];
-  if (pipe(there) != 0 || pipe(back) != 0) {
+  if (pipe2(there, O_CLOEXEC) != 0 || pipe2(back, O_CLOEXEC) != 0) {
     Die("pipe");
   }
   std::fflush(stdout);

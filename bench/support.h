@@ -154,7 +154,8 @@ std::shared_ptr<ObjectStore> DirectoryStoreAt(const std::string& path);
 class Child {
  public:
   using Handler = std::function<std::vector<double>(int what, double n)>;
-  // `make` runs in the child; REQUIRES: this process has no threads.
+  // `make` runs in the child; REQUIRES: this process has no threads. A child has the pipes of those
+  // before it, so the last one made is to be destroyed first.
   explicit Child(const std::function<Handler()>& make);
   ~Child();  // ends the child's handler, then the child
   Child(const Child&) = delete;
