@@ -142,7 +142,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status CutNow();
   Status MakeRoomIfDue();
   Status FreshenPin();
-  Status EnterGap();
+  Status GiveWayIfAwaited();
+  Status EnterGap(std::string_view why);
   struct Tickets {
     uint64_t sync, capture, room;
   };
@@ -300,9 +301,13 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint32_t worker_room_retry_at_ = 0;  // frames
   uint32_t worker_room_done_at_ = 0;
   bool last_capture_ok_ = true;
-  uint64_t quiet_frames_ = 0;   // captured in all, a round ago
-  bool freshens_soon_ = false;  // the next look moves the pin, unless there are new frames
-  bool big_waits_ = false;      // a commit too big for what is left of the spool
+  uint64_t quiet_frames_ = 0;    // captured in all, a round ago
+  bool freshens_soon_ = false;   // the next look moves the pin, unless there are new frames
+  int64_t freshen_wait_us_ = 0;  // above 0: when to try again to freshen the pin
+  bool stuck_ = false;           // the spool is full, and there is more than memory holds
+  uint32_t stuck_at_frames_ = 0;
+  int64_t awaited_since_us_ = 0;  // monotonic, when somebody began to wait for the pin, at most
+  bool big_waits_ = false;        // a commit too big for what is left of the spool
   int64_t nap_us_ = 2000, nap_since_us_ = 0;
   uint64_t nap_frames_ = 0;  // frames_total at nap_since_us_
   std::vector<CapturedCommit> encode_batch_;

@@ -22,6 +22,9 @@ constexpr int64_t kNapsForMicros = 30'000;        // after the last commit seen
 constexpr int64_t kRestsAfterMicros = 2'000'000;  // the same
 constexpr int64_t kFileCheckMicros = 2'000'000;
 constexpr int kWriteLockTimeoutMs = 50;
+constexpr int64_t kMaxFreshenMicros = 500'000;
+constexpr int64_t kGiveWayLookMicros = 250'000;
+constexpr int64_t kGiveWayAfterMicros = 1'000'000;
 
 }  // namespace
 
@@ -86,11 +89,14 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
     }
     return EndFor(status);
   }
+  stuck_ = full && !caught_up && !gap_;
   if (full && config_.options.when_full == WhenFull::kResync && !gap_) {
-    Status gap = EnterGap();
-    if (!gap.ok()) {
-      return EndFor(gap);
-    }
+    status = EnterGap("commits from now on share one restore point (when_full=resync)");
+  } else if (stuck_) {
+    status = GiveWayIfAwaited();
+  }
+  if (!status.ok()) {
+    return EndFor(status);
   }
   if (gap_ && spool_->bytes() < config_.options.spool_bytes / 2 && spool_->size() == 0) {
     return SessionEnd::kRestart;  // the store is back: compare and ship what differs
@@ -384,15 +390,43 @@ Status EngineImpl::FreshenPin() {
   const bool behind = capture_->PinIsBehind();
   freshens_soon_ = behind && !quiet;
   if (!behind || !quiet) {
+    freshen_wait_us_ = 0;
     return Status::Ok();
   }
   auto moved = capture_->MovePin(*this);
+  if (capture_->PinIsBehind()) {  // all slots were taken
+    freshen_wait_us_ = std::clamp(freshen_wait_us_ * 2, kMaxNapMicros, kMaxFreshenMicros);
+  } else {
+    freshen_wait_us_ = 0;
+  }
   return moved.code() == StatusCode::kUnavailable ? Status::Ok() : moved.status();
 }
 
-// when_full=resync: what was captured so far still goes to the spool, then the pin is given up and
-// the WAL is the application's own again; once the spool is empty a new start ships the difference.
-Status EngineImpl::EnterGap() {
+// The same checkpoints while nothing more can be captured: the pin cannot move, and by
+// when_full=grow-wal it stays as it is for as long as the store is away. But not at the price of
+// every writer's time: when somebody is in a checkpoint and nobody commits, for a second, it is us
+// whom they wait for.
+Status EngineImpl::GiveWayIfAwaited() {
+  {
+    std::lock_guard lock(capture_mutex_);
+    const uint32_t frames = capture_->index().PeekMaxFrame();
+    const int64_t now = Monotonic();
+    if (std::exchange(stuck_at_frames_, frames) != frames ||
+        !capture_->AnotherConnectionCheckpoints()) {
+      awaited_since_us_ = now;
+    }
+    if (now - awaited_since_us_ < kGiveWayAfterMicros) {
+      return Status::Ok();
+    }
+  }
+  return EnterGap(
+      "a checkpoint of the application's waits for us: "
+      "commits from now on share one restore point");
+}
+
+// What was captured so far still goes to the spool, then the pin is given up and the WAL is the
+// application's own again; once the spool is empty a new start ships the difference.
+Status EngineImpl::EnterGap(std::string_view why) {
   spool_full_ = false;
   std::unique_lock lock(capture_mutex_);
   while (!queue_.empty()) {
@@ -405,9 +439,8 @@ Status EngineImpl::EnterGap() {
   }
   capture_->ReleasePin();
   gap_ = true;
-  Log(LogLevel::kWarning,
-      "the spool is full and the store away: commits from now on share one restore point "
-      "(when_full=resync)");
+  stuck_ = false;
+  Log(LogLevel::kWarning, fmt::format("the spool is full and the store away: {}", why));
   return Status::Ok();
 }
 
@@ -452,6 +485,12 @@ EngineImpl::Pause EngineImpl::PauseAfterRound(SharedBlock::Seen seen) {
     // A write to the WAL is seen before its commit: with synchronous=FULL an fsync lies in between,
     // of any length. Each look comes twice as late as the one before.
     wait = std::min(wait, std::chrono::microseconds(std::max(now - last_notify_us_, kLookMicros)));
+  }
+  if (freshen_wait_us_ > 0) {
+    wait = std::min(wait, std::chrono::microseconds(freshen_wait_us_));
+  }
+  if (stuck_) {
+    wait = std::min(wait, std::chrono::microseconds(kGiveWayLookMicros));
   }
   if (!encoder_->empty() && spool_->size() == 0) {
     wait = std::min(wait, std::chrono::microseconds(MicrosUntilCut(CutState(), config_.options)));

@@ -190,6 +190,9 @@ class WalCapture {
   // True if anything was committed after the last captured frame (also a reset WAL).
   bool HasPending();
 
+  // Whether another connection, of this process or another, is in a checkpoint; else we made a
+  // PASSIVE one.
+  bool AnotherConnectionCheckpoints();
   // A PASSIVE checkpoint by a capture that holds no pin any more (see ReleasePin).
   Status CheckpointUnpinned();
   // For a database at rest: gives back what only capturing needs. The pin stays unbroken. Whatever

@@ -77,7 +77,10 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
   pinned_ = next;
   // Not what was captured: of that, the last commits may be later than what the reader sees.
-  pin_frame_ = before ? before->max_frame : kEverything;
+  // And a reader that found no slot to mark shares one with an older mark: checkpoints stop there.
+  const bool marked = before && (backfilled == before->max_frame ||  // slot 0 needs no mark
+                                 index_.HasReadMark(before->max_frame));
+  pin_frame_ = marked ? before->max_frame : kEverything;
   pin_salt1_ = before ? before->salt1 : 0;
   pin_backfilled_ = backfilled;
   return outcome;
@@ -148,6 +151,15 @@ void WalCapture::ReleasePin() {
     EndRead(i);
   }
   pinned_ = -1;
+}
+
+bool WalCapture::AnotherConnectionCheckpoints() {
+  if (pinned_ < 0 || !connections_[1 - pinned_]) {
+    return false;
+  }
+  const Connection& idle = connections_[1 - pinned_];
+  return sqlite3_wal_checkpoint_v2(idle.get(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                                   nullptr) == SQLITE_BUSY;
 }
 
 Status WalCapture::CheckpointUnpinned() {

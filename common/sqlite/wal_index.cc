@@ -109,6 +109,16 @@ uint32_t WalIndexView::PeekSalt1() const {
 uint32_t WalIndexView::PeekSalt2() const { return BigEndianWord(map_[9]); }
 uint32_t WalIndexView::BackfilledFrames() const { return map_[kBackfillWord]; }
 
+bool WalIndexView::HasReadMark(uint32_t frame) const {
+  constexpr size_t kFirstMarkWord = kBackfillWord + 2;  // after that of slot 0
+  for (size_t word = kFirstMarkWord; word < kFirstMarkWord + 4; ++word) {
+    if (map_[word] == frame) {
+      return true;
+    }
+  }
+  return false;
+}
+
 PageNumber WalIndexView::PageOfFrame(uint32_t frame) {
   uint32_t index = frame - 1;
   int block = 0;

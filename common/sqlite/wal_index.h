@@ -41,6 +41,8 @@ class WalIndexView {
   uint32_t PeekSalt2() const;
   // How many frames are in the database file.
   uint32_t BackfilledFrames() const;
+  // Whether a reader's slot (other than 0) is marked with this frame. A mark outlives its reader.
+  bool HasReadMark(uint32_t frame) const;
   // The page number that the index has for `frame` (from 1); 0 when it cannot be read.
   PageNumber PageOfFrame(uint32_t frame);
   // Reads the database file through SQLite's own descriptor: short reads past the end are zeroes.

@@ -163,8 +163,8 @@ class Soak:
                    "image_log_percent": self.pick.choice([50, 400]),
                    "write_lock": self.pick.choice(["auto", "auto", "never"]),
                    "memory": self.pick.choice(["1MiB", "24MiB"]),
-                   **self.pick.choice([{"spool": "64KiB", "when_full": "resync"},
-                                       {"spool": "1GiB", "when_full": "resync"}, {}, {}])}
+                   "spool": self.pick.choice(["64KiB", "1GiB"]),
+                   "when_full": self.pick.choice(["grow-wal", "resync"])}
         self.agent = sidecar.Agent(
             self.options.agent, os.path.join(self.folder, "control"), self.path, self.url, "-o",
             ",".join(f"{name}={value}" for name, value in options.items()), env=KEYS)

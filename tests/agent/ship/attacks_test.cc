@@ -196,6 +196,32 @@ TEST(AttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
 
+// A reader that finds no free slot takes one whose mark is older than its snapshot: it sees all,
+// but a checkpoint stops at the mark, and one that is FULL waits for it.
+TEST(AttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  std::vector<Connection> readers;  // one for each slot, each with a mark of its own
+  for (int i = 0; i < 4; ++i) {
+    db.Exec("insert into t(a) values(1)");
+    auto reader = Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 10'000);
+    ASSERT_OK(reader);
+    ASSERT_OK(reader->Exec("begin; select count(*) from t"));
+    readers.push_back(std::move(*reader));
+  }
+  db.Start();
+  db.Exec("insert into t(a) values(2)");
+  db.Sync();
+  for (const uint64_t looks = db.engine().GetStatus(false).looks;
+       db.engine().GetStatus(false).looks < looks + 5;) {
+    std::this_thread::yield();  // the pin moves at the second look without a commit
+  }
+  readers.clear();
+  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);  // not busy
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
 // Commits right after an engine's reader got its snapshot, before what is new is captured.
 std::atomic<Connection*> commits_in_between{nullptr};
 std::atomic<bool> committed_in_between{false};

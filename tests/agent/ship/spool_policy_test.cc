@@ -93,6 +93,25 @@ TEST(SpoolPolicyTest, ResyncLetsTheWalGoAndShipsTheDifference) {
   db.CheckHead();
 }
 
+// A TRUNCATE checkpoint holds the write lock while it waits for our pin, which cannot move as long
+// as nothing more can be captured: all writers would wait for as long as its busy timeout.
+TEST(SpoolPolicyTest, GrowWalGivesWayToACheckpointThatWaitsForThePin) {
+  ShippedDatabase db(SmallSpool(WhenFull::kGrowWal));
+  StoreAway(db);
+  for (int i = 0; i < 200; ++i) {
+    Insert(db, 8000);  // more than spool and memory take
+  }
+  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
+  db.faults().Heal();
+  db.Sync();
+  Insert(db, 100);
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
 TEST(SpoolPolicyTest, BlockHoldsCommitsAndNoneFails) {
   ShippedDatabase::Options options = SmallSpool(WhenFull::kBlock);
   options.ship.commit_timeout = std::chrono::milliseconds(30'000);
