@@ -111,7 +111,7 @@ class EngineImpl final : public Engine, private CaptureSink {
     std::chrono::microseconds wait{0};
     Lane lane = Lane::kShip;  // of the next step
     bool nap = false;
-    SharedBlock::Seen seen;  // before the step looked for work
+    SharedBlock::Seen seen{};  // before the step looked for work
   };
 
   // engine_worker.cc
