@@ -89,7 +89,8 @@ Status Agent::AddEntry(DatabaseSpec spec, Origin origin) {
   }
   RETURN_IF_ERROR(TakeHomes(spec));
   Entry& entry = entries_[path];
-  entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_, engine_threads_);
+  entry.task =
+      std::make_shared<DatabaseTask>(std::move(spec), claims_, log_, engine_threads_, limits_);
   entry.origin = std::move(origin);
   Wake();
   return Status::Ok();
@@ -141,6 +142,16 @@ void Agent::AttendSoon(const std::string& path) {
     at->second.again = at->second.attending;
     Wake();
   }
+}
+
+void Agent::SetPrices(const Prices& prices) {
+  std::lock_guard lock(mutex_);
+  prices_ = prices;
+}
+
+Prices Agent::prices() const {
+  std::lock_guard lock(mutex_);
+  return prices_;
 }
 
 void Agent::Stop() {

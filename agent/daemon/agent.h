@@ -65,6 +65,10 @@ class Agent {
   std::shared_ptr<DatabaseTask> Find(const std::string& path) const;
   std::vector<std::shared_ptr<DatabaseTask>> All() const;
   void AttendSoon(const std::string& path);
+  // Of all databases together, from now on.
+  void SetLimits(const RateLimits& limits) { limits_->SetLimits(limits); }
+  void SetPrices(const Prices& prices);
+  Prices prices() const;
   // Makes Run return.
   void Stop();
 
@@ -142,6 +146,7 @@ class Agent {
   Fd wake_;
   FileClaims claims_;
   const std::shared_ptr<WorkPool> engine_threads_;
+  const std::shared_ptr<RateLimiter> limits_ = std::make_shared<RateLimiter>(RateLimits());
   std::vector<std::pair<int, std::function<void()>>> sources_;
   std::function<void()> on_all_attended_;
 
@@ -157,6 +162,7 @@ class Agent {
   uint64_t configuration_ = 0;                // counts Apply
   std::function<Status()> reload_;
   ConfigStatus config_status_;
+  Prices prices_;
   std::mutex reload_mutex_;  // one Reload at a time; before mutex_
   bool stopping_ = false;
   TaskPool pool_;  // last: its tasks use the above

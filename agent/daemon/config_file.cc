@@ -229,6 +229,8 @@ constexpr TextKey kTexts[] = {
     {"heartbeat_url", &AgentConfig::heartbeat_url},
     {"heartbeat_interval", &AgentConfig::heartbeat_interval},
     {"metrics", &AgentConfig::metrics},
+    {"total_upload_rate", &AgentConfig::total_upload_rate},
+    {"total_request_rate", &AgentConfig::total_request_rate},
 };
 
 struct PriceKey {

@@ -14,6 +14,7 @@ namespace sqlite_s3 {
 struct AgentConfig {
   std::string control, log_format, log_level;  // empty: not given
   std::string heartbeat_url, heartbeat_interval, metrics;
+  std::string total_upload_rate, total_request_rate;  // of all databases together
   Prices prices;
   std::vector<DatabaseSpec> databases;     // in the file's order
   std::vector<DirectorySpec> directories;  // likewise

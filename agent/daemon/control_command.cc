@@ -24,17 +24,26 @@ std::string Field(const Json& json, const char* name) {
   return at->is_string() ? at->get<std::string>() : at->dump();
 }
 
+// How much of the month's requests is spent.
+std::string BudgetSpent(const Json& database) {
+  const double budget = database.value("request_budget", 0.0);
+  return budget > 0
+             ? fmt::format("{:.1f}%", 100 * database.value("requests_this_month", 0.0) / budget)
+             : "-";
+}
+
 void PrintTable(const Json& databases) {
-  fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12} {:>8}  {}\n", "STATE", "TXID",
-             "SHIPPED", "LAG ms", "WAL bytes", "SPOOL bytes", "REQ/hour", "BYTES/hour", "$/month",
-             "DATABASE");
+  fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12} {:>8} {:>7}  {}\n", "STATE",
+             "TXID", "SHIPPED", "LAG ms", "WAL bytes", "SPOOL bytes", "REQ/hour", "BYTES/hour",
+             "$/month", "BUDGET", "DATABASE");
   for (const Json& d : databases) {
     const bool alarm = d.value("alarm", false);
-    fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12} {:>8}  {}\n",
+    fmt::print("{:<11} {:>16} {:>16} {:>8} {:>12} {:>12} {:>9} {:>12} {:>8} {:>7}  {}\n",
                Field(d, "state") + (alarm ? "!" : ""), Field(d, "txid"), Field(d, "shipped_txid"),
                Field(d, "lag_ms"), Field(d, "wal_file_bytes"), Field(d, "spool_bytes"),
                Field(d, "requests_this_hour"), Field(d, "bytes_this_hour"),
-               fmt::format("{:.2f}", d.value("cost_per_month", 0.0)), Field(d, "database"));
+               fmt::format("{:.2f}", d.value("cost_per_month", 0.0)), BudgetSpent(d),
+               Field(d, "database"));
     for (const char* why : {"waiting_for", "last_error"}) {
       if (const std::string text = Field(d, why); !text.empty()) {
         fmt::print("            {}\n", text);

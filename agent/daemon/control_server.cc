@@ -149,13 +149,13 @@ bool Flag(const nlohmann::json& request, const char* name) {
   return at != request.end() && at->is_boolean() && at->get<bool>();
 }
 
-Result<Json> StatusOf(Agent& agent, const Prices& prices, const std::string& only) {
+Result<Json> StatusOf(Agent& agent, const std::string& only) {
   Json databases = Json::array();
   std::vector<DatabaseStatus> statuses;
   for (const auto& task : agent.All()) {
     if (only.empty() || only == task->spec().path) {
       statuses.push_back(task->GetStatus(false));
-      databases.push_back(Json::parse(FormatDatabaseStatusJson(statuses.back(), prices)));
+      databases.push_back(Json::parse(FormatDatabaseStatusJson(statuses.back(), agent.prices())));
     }
   }
   if (!only.empty() && databases.empty()) {
@@ -225,10 +225,10 @@ Json SyncAll(Agent& agent, milliseconds timeout, bool wait) {
   return all;
 }
 
-Result<Json> Do(Agent& agent, const Prices& prices, const nlohmann::json& request) {
+Result<Json> Do(Agent& agent, const nlohmann::json& request) {
   const std::string command = Text(request, "command");
   if (command == "status") {
-    return StatusOf(agent, prices, Text(request, "database"));
+    return StatusOf(agent, Text(request, "database"));
   }
   if (command == "sync" && Flag(request, "all")) {
     return SyncAll(agent, Timeout(request), !Flag(request, "no_wait"));
@@ -284,13 +284,13 @@ Result<Json> Do(Agent& agent, const Prices& prices, const nlohmann::json& reques
 
 }  // namespace
 
-Json Answer(Agent& agent, const Prices& prices, const nlohmann::json& request) {
-  auto done = Do(agent, prices, request);
+Json Answer(Agent& agent, const nlohmann::json& request) {
+  auto done = Do(agent, request);
   return done.ok() ? Json{{"ok", std::move(done).value()}} : ErrorJson(done.status());
 }
 
-Result<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& path, Agent& agent,
-                                                             const Prices& prices) {
+Result<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& path,
+                                                             Agent& agent) {
   ASSIGN_OR_RETURN(const sockaddr_un address, AddressOfSocket(path));
   struct stat st {};
   if (lstat(path.c_str(), &st) == 0) {
@@ -319,15 +319,11 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& 
   if (listen(fd.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, "listen on", path);
   }
-  return std::unique_ptr<ControlServer>(new ControlServer(path, std::move(fd), agent, prices));
+  return std::unique_ptr<ControlServer>(new ControlServer(path, std::move(fd), agent));
 }
 
-ControlServer::ControlServer(std::string path, Fd fd, Agent& agent, const Prices& prices)
-    : path_(std::move(path)),
-      fd_(std::move(fd)),
-      agent_(agent),
-      prices_(prices),
-      pool_(kControlThreads) {}
+ControlServer::ControlServer(std::string path, Fd fd, Agent& agent)
+    : path_(std::move(path)), fd_(std::move(fd)), agent_(agent), pool_(kControlThreads) {}
 
 ControlServer::~ControlServer() {
   unlink(path_.c_str());
@@ -361,7 +357,7 @@ void ControlServer::Serve(Fd connection) {
   }
   const nlohmann::json request = nlohmann::json::parse(*line, nullptr, false);
   SendLine(connection, request.is_object()
-                           ? Answer(agent_, prices_, request)
+                           ? Answer(agent_, request)
                            : ErrorJson(InvalidArgumentError("a request is a JSON object")));
 }
 

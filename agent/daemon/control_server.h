@@ -14,14 +14,13 @@ namespace sqlite_s3 {
 
 // Carries out one request. Any thread; blocks for as long as what is asked for takes.
 // {"ok": ...} or {"error": {"code", "exit_code", "message"}}.
-nlohmann::ordered_json Answer(Agent& agent, const Prices& prices, const nlohmann::json& request);
+nlohmann::ordered_json Answer(Agent& agent, const nlohmann::json& request);
 
 class ControlServer {
  public:
   // Takes the place of a socket that nobody listens on. kFailedPrecondition when somebody does, or
   // when something else lies there.
-  static Result<std::unique_ptr<ControlServer>> Listen(const std::string& path, Agent& agent,
-                                                       const Prices& prices);
+  static Result<std::unique_ptr<ControlServer>> Listen(const std::string& path, Agent& agent);
   ~ControlServer();
 
   int fd() const { return fd_.get(); }
@@ -29,13 +28,12 @@ class ControlServer {
   void Accept();
 
  private:
-  ControlServer(std::string path, Fd fd, Agent& agent, const Prices& prices);
+  ControlServer(std::string path, Fd fd, Agent& agent);
   void Serve(Fd connection);
 
   const std::string path_;
   Fd fd_;
   Agent& agent_;
-  const Prices prices_;
   TaskPool pool_;
 };
 

@@ -52,11 +52,12 @@ Status CheckSidecarOptions(const ShipOptions& options) {
 }
 
 DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
-                           std::shared_ptr<WorkPool> threads)
+                           std::shared_ptr<WorkPool> threads, std::shared_ptr<RateLimiter> limits)
     : spec_(std::move(spec)),
       claims_(claims),
       log_(log),
       threads_(std::move(threads)),
+      limits_(std::move(limits)),
       hour_(Clock::Real().WallMicros() / kHourMicros),
       position_(spec_.replica.ship.alarm_after) {}
 
@@ -120,6 +121,7 @@ Status DatabaseTask::Start(bool watched) {
       config.options.checkpoint_pages != 0 ? config.options.checkpoint_pages : kCheckpointPages;
   config.join_only = true;
   config.pool = threads_;
+  config.shared_limits = limits_;
   if (watched) {
     config.idle_look = kIdleLookWatched;
   }
@@ -270,7 +272,9 @@ bool DatabaseTask::NoteAlarm(const DatabaseStatus& status) {
   PositionAlarm::Inputs inputs;
   if (status.has_engine) {
     const bool starts = engine.state == EngineState::kStarting;
-    inputs.behind = starts || engine.lag_commits > 0 || engine.state == EngineState::kFenced ||
+    // What waits for its interval, which a request budget can make long, is not behind.
+    const bool late = engine.lag_commits > 0 && engine.lag_ms >= engine.interval_ms;
+    inputs.behind = starts || late || engine.state == EngineState::kFenced ||
                     engine.state == EngineState::kFailed;
     inputs.shipped_txid = engine.shipped_txid;
     if (starts && engine.last_error.empty()) {

@@ -58,9 +58,11 @@ const char* DatabaseStateName(const DatabaseStatus& status);
 
 class DatabaseTask {
  public:
-  // `threads`: of its engine; null: the engine has its own.
+  // `threads`: of its engine; null: the engine has its own. `limits`: of the whole agent; null:
+  // none.
   DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
-               std::shared_ptr<WorkPool> threads = nullptr);
+               std::shared_ptr<WorkPool> threads = nullptr,
+               std::shared_ptr<RateLimiter> limits = nullptr);
   ~DatabaseTask();
 
   const DatabaseSpec& spec() const { return spec_; }
@@ -99,6 +101,7 @@ class DatabaseTask {
   FileClaims& claims_;
   Logger& log_;
   const std::shared_ptr<WorkPool> threads_;
+  const std::shared_ptr<RateLimiter> limits_;
   const std::shared_ptr<StoreMeter> meter_ = std::make_shared<StoreMeter>();
   const int64_t since_us_ = Clock::Real().MonotonicMicros();
   std::atomic<bool> paused_{false};

@@ -21,6 +21,7 @@ class Heartbeat {
                                                    std::chrono::milliseconds interval, Logger& log);
   ~Heartbeat() { pool_.Finish(); }
 
+  bool sending() const { return sending_; }
   // Sends when the interval is over, all is well and the last request has ended; without waiting.
   // Returns when to call again at the latest. `now_us` monotonic; one thread.
   std::chrono::microseconds Beat(bool all_is_well, int64_t now_us);

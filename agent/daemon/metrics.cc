@@ -92,6 +92,12 @@ constexpr Metric kMetrics[] = {
      [](const DatabaseStatus& d) { return Number(d.wal_file_bytes); }},
     {"spool_bytes", "encoded, and waiting on disk for the store",
      [](const DatabaseStatus& d) { return Number(d.engine.spool_bytes); }},
+    {"interval_seconds", "how far apart segments are now: the option, or what the budget asks",
+     [](const DatabaseStatus& d) { return Number(d.engine.interval_ms) / 1000; }},
+    {"request_budget", "PUT and LIST requests that a month may have; 0 for no budget",
+     [](const DatabaseStatus& d) { return Number(d.engine.request_budget); }},
+    {"requests_this_month", "PUT and LIST requests since the month began, or the agent",
+     [](const DatabaseStatus& d) { return Number(d.engine.requests_this_month); }},
     {"segments_total", "segments that the replica has acknowledged",
      [](const DatabaseStatus& d) { return Number(d.engine.segments); }},
     {"images_total", "images made",
@@ -192,8 +198,7 @@ std::string FormatMetrics(const std::vector<DatabaseStatus>& databases, const Pr
   return families.Text();
 }
 
-Result<std::unique_ptr<MetricsListener>> ServeMetrics(const std::string& address, Agent& agent,
-                                                      const Prices& prices) {
+Result<std::unique_ptr<MetricsListener>> ServeMetrics(const std::string& address, Agent& agent) {
   auto statuses = [&agent] {
     std::vector<DatabaseStatus> all;
     for (const auto& task : agent.All()) {
@@ -202,7 +207,7 @@ Result<std::unique_ptr<MetricsListener>> ServeMetrics(const std::string& address
     return all;
   };
   return MetricsListener::Start(
-      address, [statuses, prices] { return FormatMetrics(statuses(), prices); },
+      address, [statuses, &agent] { return FormatMetrics(statuses(), agent.prices()); },
       [statuses] {
         const Health health = HealthOf(statuses());
         return HealthAnswer{health.ok(), FormatHealth(health)};

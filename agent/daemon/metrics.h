@@ -15,7 +15,6 @@ namespace sqlite_s3 {
 std::string FormatMetrics(const std::vector<DatabaseStatus>& databases, const Prices& prices);
 
 // /metrics and /healthz of the agent's databases; see metrics_listener.h for the errors.
-Result<std::unique_ptr<MetricsListener>> ServeMetrics(const std::string& address, Agent& agent,
-                                                      const Prices& prices);
+Result<std::unique_ptr<MetricsListener>> ServeMetrics(const std::string& address, Agent& agent);
 
 }  // namespace sqlite_s3

@@ -113,10 +113,23 @@ void Overseer::OnTimer() {
     }
     hung_ = hung;
   }
-  if (heartbeat_) {
-    pause = std::min(pause, heartbeat_->Beat(ready_ && health.ok(), now));
+  {
+    std::lock_guard lock(heartbeat_mutex_);
+    if (heartbeat_) {
+      pause = std::min(pause, heartbeat_->Beat(ready_ && health.ok(), now));
+    }
+    std::erase_if(former_, [](const auto& former) { return !former->sending(); });
   }
   Arm(std::max(pause, kLeastPause));
+}
+
+void Overseer::SetHeartbeat(std::unique_ptr<Heartbeat> heartbeat) {
+  std::lock_guard lock(heartbeat_mutex_);
+  if (heartbeat_) {
+    former_.push_back(std::move(heartbeat_));  // its end would wait for a request under way
+  }
+  heartbeat_ = std::move(heartbeat);
+  Arm(kLeastPause);
 }
 
 void Overseer::Ready() {

@@ -45,6 +45,8 @@ class Overseer {
   int fd() const { return timer_.get(); }
   // When fd() can be read.
   void OnTimer();
+  // This one from now on; null: none. Any thread.
+  void SetHeartbeat(std::unique_ptr<Heartbeat> heartbeat);
   // Every database has been looked at once: systemd may go on. Idempotent.
   void Ready();
   void Stopping();
@@ -58,7 +60,9 @@ class Overseer {
   Logger& log_;
   ServiceManager service_;
   LoopWatch loops_;
+  std::mutex heartbeat_mutex_;
   std::unique_ptr<Heartbeat> heartbeat_;
+  std::vector<std::unique_ptr<Heartbeat>> former_;  // that may still send
   Fd timer_;
   const int64_t started_us_;
   bool ready_ = false;

@@ -24,6 +24,7 @@
 #include "agent/daemon/process_setup.h"
 #include "common/base/exit_codes.h"
 #include "common/config/environment.h"
+#include "common/config/option_table.h"
 #include "common/config/url.h"
 #include "common/os/errno_status.h"
 
@@ -110,10 +111,32 @@ Result<std::unique_ptr<Heartbeat>> MakeHeartbeat(const RunCommand& command, Logg
   return Heartbeat::Create(command.heartbeat_url, interval, log);
 }
 
+// Of all databases together.
+Result<RateLimits> TotalLimits(const RunCommand& command) {
+  RateLimits limits;
+  ReplicaConfig scratch;  // one grammar, and the same bounds
+  for (const auto& [name, option, text, value] :
+       {std::tuple("total_upload_rate", "upload_rate", &command.total_upload_rate,
+                   &ShipOptions::upload_rate),
+        std::tuple("total_request_rate", "request_rate", &command.total_request_rate,
+                   &ShipOptions::request_rate)}) {
+    if (text->empty()) {
+      continue;
+    }
+    const Status parsed = FindOption(option)->parse(*text, scratch);
+    if (!parsed.ok()) {
+      return InvalidArgumentError("option '" + std::string(name) + "': " + parsed.message());
+    }
+    (value == &ShipOptions::upload_rate ? limits.bytes_per_second : limits.requests_per_second) =
+        scratch.ship.*value;
+  }
+  return limits;
+}
+
 // Ships what there is, and nothing that comes later.
-int RunOnce(const DatabaseSpec& spec, Logger& log) {
+int RunOnce(const DatabaseSpec& spec, const std::shared_ptr<RateLimiter>& limits, Logger& log) {
   FileClaims claims;
-  DatabaseTask task(spec, claims, log);
+  DatabaseTask task(spec, claims, log, nullptr, limits);
   (void)task.Attend(false);
   const std::shared_ptr<Engine> engine = task.engine();
   if (!engine) {
@@ -160,10 +183,11 @@ std::vector<Result<DatabaseSpec>> DatabasesNow(const DirectorySpec& directory) {
   return specs;
 }
 
-int RunAllOnce(const AgentConfig& config, Logger& log) {
+int RunAllOnce(const AgentConfig& config, const RateLimits& limits, Logger& log) {
   int code = 0;
+  const auto limiter = std::make_shared<RateLimiter>(limits);
   auto run = [&](const Result<DatabaseSpec>& spec) {
-    const int one = spec.ok() ? RunOnce(*spec, log) : Fail(spec.status());
+    const int one = spec.ok() ? RunOnce(*spec, limiter, log) : Fail(spec.status());
     code = code == 0 ? one : code;
   };
   for (const DatabaseSpec& spec : config.databases) {
@@ -182,6 +206,10 @@ void Complete(const AgentConfig& config, RunCommand& command) {
   for (const auto& [told, file, variable] :
        {std::tuple(&command.metrics, &config.metrics, "SQLITE_S3_AGENT_METRICS"),
         std::tuple(&command.control, &config.control, "SQLITE_S3_AGENT_CONTROL"),
+        std::tuple(&command.total_upload_rate, &config.total_upload_rate,
+                   "SQLITE_S3_AGENT_TOTAL_UPLOAD_RATE"),
+        std::tuple(&command.total_request_rate, &config.total_request_rate,
+                   "SQLITE_S3_AGENT_TOTAL_REQUEST_RATE"),
         std::tuple(&command.log_format, &config.log_format, "SQLITE_S3_AGENT_LOG_FORMAT"),
         std::tuple(&command.log_level, &config.log_level, "SQLITE_S3_AGENT_LOG_LEVEL"),
         std::tuple(&command.heartbeat_url, &config.heartbeat_url, "SQLITE_S3_AGENT_HEARTBEAT_URL"),
@@ -196,26 +224,32 @@ void Complete(const AgentConfig& config, RunCommand& command) {
   }
 }
 
-// `running`: what was taken at the start, some of it for good.
-Status Reload(const RunCommand& flags, const RunCommand& running, const Prices& prices,
-              Agent& agent, Logger& log) {
+// `running`: what the agent has, some of it from its start and for good.
+Status Reload(const RunCommand& flags, RunCommand& running, Agent& agent, Overseer& overseer,
+              Logger& log) {
   ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(flags.config));
   RunCommand command = flags;
   Complete(config, command);
-  for (const auto& [key, same] :
-       {std::pair("control", command.control == running.control),
-        std::pair("metrics", command.metrics == running.metrics),
-        std::pair("heartbeat_url", command.heartbeat_url == running.heartbeat_url),
-        std::pair("heartbeat_interval", command.heartbeat_interval == running.heartbeat_interval),
-        std::pair("price_...", config.prices == prices)}) {
+  for (const auto& [key, same] : {std::pair("control", command.control == running.control),
+                                  std::pair("metrics", command.metrics == running.metrics)}) {
     if (!same) {
       return FailedPreconditionError("'" + std::string(key) +
                                      "' cannot change while the agent runs, hint: start it again");
     }
   }
+  // What can be wrong comes before anything is changed.
   Logger unused;
-  RETURN_IF_ERROR(ConfigureLog(command, unused));  // before anything is changed
+  RETURN_IF_ERROR(ConfigureLog(command, unused));
+  ASSIGN_OR_RETURN(const RateLimits limits, TotalLimits(command));
+  ASSIGN_OR_RETURN(std::unique_ptr<Heartbeat> heartbeat, MakeHeartbeat(command, log));
   RETURN_IF_ERROR(agent.Apply(config.databases, config.directories));
+  agent.SetLimits(limits);
+  agent.SetPrices(config.prices);
+  if (command.heartbeat_url != running.heartbeat_url ||
+      command.heartbeat_interval != running.heartbeat_interval) {
+    overseer.SetHeartbeat(std::move(heartbeat));
+  }
+  running = command;
   return ConfigureLog(command, log);
 }
 
@@ -231,10 +265,15 @@ int RunCheckConfig(const std::string& path) {
   settings.log_level = config->log_level;
   settings.heartbeat_url = config->heartbeat_url;
   settings.heartbeat_interval = config->heartbeat_interval;
+  settings.total_upload_rate = config->total_upload_rate;
+  settings.total_request_rate = config->total_request_rate;
   Logger log;
   Status valid = ConfigureLog(settings, log);
   if (valid.ok()) {
     valid = MakeHeartbeat(settings, log).status();
+  }
+  if (valid.ok()) {
+    valid = TotalLimits(settings).status();
   }
   if (valid.ok() && !config->metrics.empty()) {
     valid = CheckMetricsAddress(config->metrics);
@@ -294,19 +333,25 @@ int RunAgent(RunCommand command) {
       return code;
     }
   }
+  const auto limits = TotalLimits(command);
+  if (!limits.ok()) {
+    return Fail(limits.status());
+  }
   if (command.once) {
-    return RunAllOnce(config, log);
+    return RunAllOnce(config, *limits, log);
   }
   auto agent = Agent::Create(log);
   if (!agent.ok()) {
     return Fail(agent.status());
   }
+  (*agent)->SetLimits(*limits);
+  (*agent)->SetPrices(config.prices);
   if (const Status applied = (*agent)->Apply(config.databases, config.directories); !applied.ok()) {
     return Fail(applied);
   }
   std::unique_ptr<ControlServer> control;
   if (!command.control.empty()) {
-    auto listening = ControlServer::Listen(command.control, **agent, config.prices);
+    auto listening = ControlServer::Listen(command.control, **agent);
     if (!listening.ok()) {
       return Fail(listening.status());
     }
@@ -325,14 +370,14 @@ int RunAgent(RunCommand command) {
   if (!command.config.empty()) {
     (*agent)->SetReload(command.config, [&] {
       (*overseer)->service().Reloading();
-      const Status reloaded = Reload(flags, command, config.prices, **agent, log);
+      const Status reloaded = Reload(flags, command, **agent, **overseer, log);
       (*overseer)->service().Ready();
       return reloaded;
     });
   }
   std::unique_ptr<MetricsListener> metrics;
   if (!command.metrics.empty()) {
-    auto started = ServeMetrics(command.metrics, **agent, config.prices);
+    auto started = ServeMetrics(command.metrics, **agent);
     if (!started.ok()) {
       return Fail(started.status());
     }

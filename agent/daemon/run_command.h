@@ -14,9 +14,10 @@ struct RunCommand {
   std::string options;  // key=value pairs
   std::string log_format, log_level;
   std::string heartbeat_url, heartbeat_interval;
-  std::string metrics;               // ADDRESS:PORT; empty: none
-  std::string control;               // path of the control socket; empty: none
-  std::string restore_program;       // for restore_if_missing
+  std::string total_upload_rate, total_request_rate;  // no flags: of the file, the environment
+  std::string metrics;                                // ADDRESS:PORT; empty: none
+  std::string control;                                // path of the control socket; empty: none
+  std::string restore_program;                        // for restore_if_missing
   std::vector<std::string> command;  // the application to run as a child; empty: none
   bool once = false;
   bool restore_if_missing = false;

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <csignal>
+#include <functional>
 
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
+#include "common/base/cancellation.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -45,6 +48,7 @@ Result<std::shared_ptr<Engine>> Engine::Start(const EngineConfig& config) {
 EngineImpl::EngineImpl(const EngineConfig& config)
     : config_(config),
       checkpoint_pages_(config.checkpoint_pages),
+      budget_(config.options.request_budget, *config.clock),
       inbox_(config.options.statements == StatementLevel::kOff
                  ? nullptr
                  : std::make_unique<StatementInbox>(config.options.memory_bytes)) {
@@ -52,8 +56,14 @@ EngineImpl::EngineImpl(const EngineConfig& config)
     std::unique_lock lock(state_mutex_);
     return !upload_cv_.wait_for(lock, d, [&] { return Interrupted(); });
   };
-  patient_store_ = std::make_shared<RetryingStore>(config_.store, kPatient, wait, *config_.clock);
-  upload_store_ = std::make_shared<RetryingStore>(config_.store, kOneTry, wait, *config_.clock);
+  const RateLimits own{config_.options.upload_rate, config_.options.request_rate};
+  throttle_ = std::make_shared<Throttle>(std::vector{
+      own == RateLimits() ? nullptr : std::make_shared<RateLimiter>(own, *config_.clock),
+      config_.shared_limits});
+  const auto store =
+      std::make_shared<ThrottledStore>(config_.store, throttle_, wait, [this] { budget_.Count(); });
+  patient_store_ = std::make_shared<RetryingStore>(store, kPatient, wait, *config_.clock);
+  upload_store_ = std::make_shared<RetryingStore>(store, kOneTry, wait, *config_.clock);
 }
 
 EngineImpl::~EngineImpl() { (void)Stop(std::chrono::milliseconds(0)); }
@@ -159,6 +169,9 @@ Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
     return Status::Ok();
   }
   StopThreads(true, timeout);
+  if (state_dir_.locked()) {
+    budget_.Save();
+  }
   const bool all_shipped = !spool_ || spool_->size() == 0;
   const EngineState last = state();
   {
@@ -307,10 +320,18 @@ Result<Txid> EngineImpl::Mark(const std::string& name, std::chrono::milliseconds
   mark.txid = {(*shared_)->captured_txid};
   mark.timeline = {(*shared_)->timeline};
   mark.created_us = Now();
+  const int64_t deadline = Monotonic() + timeout.count() * 1000;
   RETURN_IF_ERROR(Sync(timeout, nullptr));
+  // What is left of the time also bounds the wait for a turn under the rate limits.
+  const std::function<bool()> late = [&] { return Monotonic() >= deadline; };
+  const CancelScope scope(late);
   Replica replica(*patient_store_);
   RETURN_IF_ERROR(replica.Open());
-  RETURN_IF_ERROR(replica.WriteMark(mark));
+  const Status written = replica.WriteMark(mark);
+  if (written.code() == StatusCode::kCancelled && late()) {
+    return DeadlineExceededError("the mark may not be in the store: " + written.message());
+  }
+  RETURN_IF_ERROR(written);
   return mark.txid;
 }
 
@@ -399,6 +420,10 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.segments = segments_;
   s.images = images_;
   s.requests = patient_store_->counts().Total() + upload_store_->counts().Total();
+  const RequestBudget::State budget = budget_.Now();
+  s.interval_ms = std::max<int64_t>(config_.options.interval.count(), budget.pace.count() / 1000);
+  s.request_budget = config_.options.request_budget;
+  s.requests_this_month = budget.used;
   s.merged_commits = merged_commits_;
   s.resyncs = resyncs_;
   s.salvaged_commits = salvaged_;

@@ -19,6 +19,7 @@
 #include "common/base/status.h"
 #include "common/config/options.h"
 #include "common/store/object_store.h"
+#include "common/store/rate_limiter.h"
 
 namespace sqlite_s3 {
 
@@ -43,6 +44,8 @@ struct EngineConfig {
   // The threads that this engine shares with others; null: it has its own. Without fork(2).
   std::shared_ptr<WorkPool> pool;
   std::shared_ptr<ObjectStore> store;
+  // Limits that this engine's requests share with those of others, beside its own; null: none.
+  std::shared_ptr<RateLimiter> shared_limits;
   const Clock* clock = &Clock::Real();
   LogCallback log;
 };
@@ -77,8 +80,11 @@ struct EngineStatus {
   uint64_t images = 0;
   Txid image_txid;  // of the newest complete image we know
   bool image_running = false;
-  uint64_t requests = 0;        // to the store since start
-  uint64_t merged_commits = 0;  // commits that share a restore point because of overload
+  uint64_t requests = 0;    // to the store since start
+  int64_t interval_ms = 0;  // how far apart segments are now: the option, or what the budget asks
+  uint64_t request_budget = 0;       // a month; 0: none
+  uint64_t requests_this_month = 0;  // of those that the budget is about
+  uint64_t merged_commits = 0;       // commits that share a restore point because of overload
   uint64_t resyncs = 0;
   uint64_t salvaged_commits =
       0;  // commits whose frames failed SQLite's checksum (see wal_capture.h)

@@ -11,9 +11,14 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr size_t kPartBytes = 16 << 20;
+constexpr size_t kLeastPartBytes = 1 << 20;
+constexpr uint64_t kPartSeconds = 4;       // of the rate, where it is limited
+constexpr uint64_t kManifestBytes = 4096;  // about
 constexpr int kImageLevel = 1;
 constexpr auto kRetry = std::chrono::milliseconds(1000);
-constexpr auto kSegmentPoll = std::chrono::milliseconds(20);
+constexpr auto kMostBackoff = std::chrono::milliseconds(10'000);
+constexpr auto kSegmentPoll = std::chrono::milliseconds(1000);  // Acknowledge wakes it
+constexpr int64_t kTurnMicros = 50'000;
 
 }  // namespace
 
@@ -42,6 +47,7 @@ void EngineImpl::MaybeStartImage() {
     in.log_bytes = log_bytes_since_image_;
     in.image_bytes = image_bytes_;
     in.age_us = Now() - image_made_us_;
+    in.over_budget = budget_.Now().over;
     if (Monotonic() < image_retry_us_ ||
         (!DecideImage(in, config_.options) && !(image_requested_ && in.changed))) {
       image_requested_ = image_requested_ && in.changed;
@@ -144,7 +150,12 @@ std::optional<std::chrono::microseconds> EngineImpl::ImageStep() {
   const std::function<bool()> stopped = [this] { return uploader_stop_ || Interrupted(); };
   const Status status = Guarded([&] {
     const CancelScope scope(stopped);
-    return CopyImage(&wait, &done);
+    // A small image in one go: those that are begun and not yet done take memory.
+    const int64_t until = Monotonic() + kTurnMicros;
+    do {
+      RETURN_IF_ERROR(CopyImage(&wait, &done));
+    } while (!done && wait.count() == 0 && Monotonic() < until);
+    return Status::Ok();
   });
   if (status.ok() && !done) {
     return wait;
@@ -241,7 +252,8 @@ Status EngineImpl::SetAsideSome(uint32_t most) {
 
 Status EngineImpl::BeginImage() {
   image_run_ = std::make_unique<ImageRun>(replica_->document().checksum_key);
-  ImageManifest& manifest = image_run_->manifest;
+  ImageRun& run = *image_run_;
+  ImageManifest& manifest = run.manifest;
   {
     std::lock_guard lock(capture_mutex_);
     manifest.txid = image_->txid;
@@ -255,13 +267,23 @@ Status EngineImpl::BeginImage() {
   uint8_t random[8];
   RETURN_IF_ERROR(FillRandom(random));
   manifest.nonce = LoadLe64(random);
-  image_run_->builder = std::make_unique<ImagePartBuilder>(manifest.page_size, kImageLevel);
-  image_run_->hashes.resize(size_t{manifest.page_count} * 8);  // the lock-byte page's stays zero
-  image_run_->copied = manifest.page_count == 0;
+  run.hashes = PutAside(state_dir_.path("image.hashes"));
+  run.object = PutAside(state_dir_.path("image.object"));
+  run.copied = manifest.page_count == 0;
   return Status::Ok();
 }
 
-// One step: puts what waits to be put, or makes the next object. Never longer than one part takes.
+// Smaller where the rate is: a part goes at once, when enough was saved for it.
+size_t EngineImpl::PartBytes() const {
+  const uint64_t rate = throttle_->BytesPerSecond();
+  return rate == 0 ? kPartBytes
+                   : static_cast<size_t>(
+                         std::clamp<uint64_t>(rate * kPartSeconds, kLeastPartBytes, kPartBytes));
+}
+
+// One step: makes the next object and puts it. Never longer than one part takes. What waits (for
+// its turn, for the store, for the log) has no object in memory: images are many, threads few, and
+// so the threads bound the memory.
 Status EngineImpl::CopyImage(std::chrono::microseconds* wait, bool* done) {
   if (uploader_stop_ || Interrupted()) {
     return CancelledError("stopping");
@@ -270,45 +292,75 @@ Status EngineImpl::CopyImage(std::chrono::microseconds* wait, bool* done) {
     RETURN_IF_ERROR(BeginImage());
   }
   ImageRun& run = *image_run_;
-  if (!run.key.empty()) {
-    ASSIGN_OR_RETURN(const bool put, PutImageObject(run.key, run.bytes));
-    if (!put) {
-      *wait = kRetry;
-      return Status::Ok();
-    }
-    run.key.clear();
-    run.bytes = {};
-    if (run.has_manifest) {
-      *done = true;
-      return EndOfImage(run.manifest);
-    }
-  }
-  if (!run.copied) {
-    return CopyPart(run);
-  }
-  if (!run.has_hashes) {
-    run.builder.reset();
-    run.manifest.hashes_size_bytes = run.hashes.size();
-    run.manifest.hashes_digest = ComputeDigest(run.hashes);
-    run.key = keys::ImageHashes(timeline_, run.manifest.txid, run.manifest.nonce);
-    run.bytes = std::move(run.hashes);
-    run.has_hashes = true;
-    return Status::Ok();
-  }
   // An image of a TXID that the log does not have must not exist: wait for its segment.
-  if (acked_txid_ < run.manifest.txid.value) {
+  if (run.key.empty() && run.has_hashes && acked_txid_ < run.manifest.txid.value) {
     *wait = kSegmentPoll;
     return Status::Ok();
   }
-  return MakeManifest(run);
+  if (!run.turn) {
+    const uint64_t bytes = !run.key.empty() ? run.object.size_bytes()
+                           : !run.copied    ? PartBytes()
+                           : run.has_hashes ? kManifestBytes
+                                            : size_t{run.manifest.page_count} * 8;
+    run.turn = std::make_unique<Throttle::Turn>(*throttle_, RequestKind::kImage, bytes);
+  }
+  *wait = run.turn->Ask();
+  if (wait->count() > 0) {
+    return Status::Ok();
+  }
+  const std::unique_ptr<Throttle::Turn> turn = std::move(run.turn);
+  ASSIGN_OR_RETURN(Bytes bytes, run.key.empty() ? MakeImageObject(run) : run.object.Read());
+  if (run.key.empty()) {
+    return Status::Ok();  // what was left to copy was no page with content
+  }
+  const int64_t begun = Monotonic();
+  bool put = false;
+  {
+    const PaidScope paid(*turn);
+    ASSIGN_OR_RETURN(put, PutImageObject(run.key, bytes));
+  }
+  if (!put) {
+    // A store that hangs takes a thread for as long as a request may: at most half of the time.
+    run.backoff = std::clamp(2 * run.backoff, kRetry, kMostBackoff);
+    *wait = std::max<std::chrono::microseconds>(run.backoff,
+                                                std::chrono::microseconds(Monotonic() - begun));
+    return run.object.empty() ? run.object.Append(bytes) : Status::Ok();
+  }
+  run.backoff = std::chrono::milliseconds(0);
+  run.key.clear();
+  run.object.Clear();
+  if (run.has_manifest) {
+    *done = true;
+    return EndOfImage(run.manifest);
+  }
+  return Status::Ok();
+}
+
+Result<Bytes> EngineImpl::MakeImageObject(ImageRun& run) {
+  if (!run.copied) {
+    return CopyPart(run);
+  }
+  if (run.has_hashes) {
+    return MakeManifest(run);
+  }
+  ASSIGN_OR_RETURN(Bytes hashes, run.hashes.Read());
+  run.hashes.Clear();
+  run.manifest.hashes_size_bytes = hashes.size();
+  run.manifest.hashes_digest = ComputeDigest(hashes);
+  run.key = keys::ImageHashes(timeline_, run.manifest.txid, run.manifest.nonce);
+  run.has_hashes = true;
+  return hashes;
 }
 
 // Copies pages until a part is full, or there are no more.
-Status EngineImpl::CopyPart(ImageRun& run) {
+Result<Bytes> EngineImpl::CopyPart(ImageRun& run) {
   ImageManifest& manifest = run.manifest;
+  ImagePartBuilder builder(manifest.page_size, kImageLevel);
+  const size_t full = PartBytes();
   std::vector<PageNumber> pages;
-  Bytes content;
-  while (!run.copied) {
+  Bytes content, hashes;
+  const uint64_t hashed = run.hashes.size_bytes() / 8;  // pages
+  while (!run.copied && builder.size_bytes() < full) {
     if (uploader_stop_ || Interrupted()) {
       return CancelledError("stopping");
     }
@@ -317,24 +369,29 @@ Status EngineImpl::CopyPart(ImageRun& run) {
       uint64_t hash = run.hasher.Hash(
           pages[i], ByteSpan(content).subspan(i * manifest.page_size, manifest.page_size));
       manifest.db_checksum ^= hash;
-      StoreLe64(&run.hashes[size_t{pages[i] - 1} * 8], hash);
+      hashes.resize((pages[i] - hashed) * 8);  // the lock-byte page's stays zero
+      StoreLe64(&hashes[hashes.size() - 8], hash);
     }
     if (!pages.empty()) {
-      RETURN_IF_ERROR(run.builder->AddFrame(pages, content));
-    }
-    if (run.builder->page_count() > 0 && (run.copied || run.builder->size_bytes() >= kPartBytes)) {
-      ImagePartInfo part;
-      part.number = static_cast<uint32_t>(manifest.parts.size());
-      part.page_count = run.builder->page_count();
-      run.bytes = run.builder->Finish();
-      part.size_bytes = run.bytes.size();
-      part.digest = ComputeDigest(run.bytes);
-      run.key = keys::ImagePart(timeline_, manifest.txid, manifest.nonce, part.number);
-      manifest.parts.push_back(part);
-      return Status::Ok();
+      RETURN_IF_ERROR(builder.AddFrame(pages, content));
     }
   }
-  return Status::Ok();
+  if (run.copied) {
+    hashes.resize((manifest.page_count - hashed) * 8);
+  }
+  RETURN_IF_ERROR(run.hashes.Append(hashes));
+  if (builder.page_count() == 0) {
+    return Bytes();
+  }
+  ImagePartInfo part;
+  part.number = static_cast<uint32_t>(manifest.parts.size());
+  part.page_count = builder.page_count();
+  Bytes bytes = builder.Finish();
+  part.size_bytes = bytes.size();
+  part.digest = ComputeDigest(bytes);
+  run.key = keys::ImagePart(timeline_, manifest.txid, manifest.nonce, part.number);
+  manifest.parts.push_back(part);
+  return bytes;
 }
 
 // After "it exists". The names of parts are random, so it is what an earlier try of ours put there;
@@ -364,7 +421,7 @@ Result<bool> EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) 
   return false;
 }
 
-Status EngineImpl::MakeManifest(ImageRun& run) {
+Result<Bytes> EngineImpl::MakeManifest(ImageRun& run) {
   std::optional<ImageExpectation> expected;
   {
     std::lock_guard lock(image_mutex_);
@@ -380,9 +437,8 @@ Status EngineImpl::MakeManifest(ImageRun& run) {
   const std::string json = FormatImageManifest(run.manifest);
   // Last: the image exists when its manifest does.
   run.key = keys::ImageManifest(timeline_, run.manifest.txid);
-  run.bytes.assign(json.begin(), json.end());
   run.has_manifest = true;
-  return Status::Ok();
+  return Bytes(json.begin(), json.end());
 }
 
 Status EngineImpl::EndOfImage(const ImageManifest& manifest) {

@@ -24,6 +24,8 @@
 #include "agent/ship/image_job.h"
 #include "agent/ship/page_hashes.h"
 #include "agent/ship/policy.h"
+#include "agent/ship/put_aside.h"
+#include "agent/ship/request_budget.h"
 #include "agent/ship/segment_encoder.h"
 #include "agent/ship/shared_block.h"
 #include "agent/ship/spool.h"
@@ -33,7 +35,9 @@
 #include "common/format/image_part.h"
 #include "common/format/keys.h"
 #include "common/replica/replica.h"
+#include "common/store/rate_limiter.h"
 #include "common/store/retrying_store.h"
+#include "common/store/throttled_store.h"
 
 namespace sqlite_s3 {
 
@@ -140,6 +144,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status EncodeBig();
   Status CutIfDue(bool* full);
   Status CutNow();
+  void TellOfBudget();
   Status MakeRoomIfDue();
   Status FreshenPin();
   Status GiveWayIfAwaited();
@@ -181,20 +186,23 @@ class EngineImpl final : public Engine, private CaptureSink {
     explicit ImageRun(const ChecksumKey& checksum_key) : hasher(checksum_key) {}
     const PageHasher hasher;
     ImageManifest manifest;
-    std::unique_ptr<ImagePartBuilder> builder;
-    Bytes hashes;
-    std::string key;  // of the object that is to be put; empty: none
-    Bytes bytes;
-    bool copied = false;  // every page
+    PutAside hashes;                       // of the pages copied so far
+    std::unique_ptr<Throttle::Turn> turn;  // of the next object
+    std::string key;                       // of the object that is to be put; empty: none
+    PutAside object;                       // its bytes
+    bool copied = false;                   // every page
     bool has_hashes = false, has_manifest = false;
+    std::chrono::milliseconds backoff{0};
   };
   Status BeginImage();
   Status CopyImage(std::chrono::microseconds* wait, bool* done);
-  Status CopyPart(ImageRun& run);
+  size_t PartBytes() const;
+  Result<Bytes> MakeImageObject(ImageRun& run);
+  Result<Bytes> CopyPart(ImageRun& run);
   Status FillImageFrame(std::vector<PageNumber>* pages, Bytes* content, bool* done);
   Result<bool> PutImageObject(const std::string& key, ByteSpan bytes);
   Status FindImageObject(const std::string& key);
-  Status MakeManifest(ImageRun& run);
+  Result<Bytes> MakeManifest(ImageRun& run);
   Status EndOfImage(const ImageManifest& manifest);
   void JoinImage();
 
@@ -235,6 +243,8 @@ class EngineImpl final : public Engine, private CaptureSink {
 
   const EngineConfig config_;
   std::atomic<uint32_t> checkpoint_pages_;
+  RequestBudget budget_;
+  std::shared_ptr<Throttle> throttle_;
   std::shared_ptr<RetryingStore> patient_store_;  // start, marks, heads: retried for a while
   std::shared_ptr<RetryingStore>
       upload_store_;  // one try a call: the uploader has its own patience
@@ -309,7 +319,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t awaited_since_us_ = 0;  // monotonic, when somebody began to wait for the pin, at most
   bool big_waits_ = false;        // a commit too big for what is left of the spool
   int64_t nap_us_ = 2000, nap_since_us_ = 0;
-  uint64_t nap_frames_ = 0;  // frames_total at nap_since_us_
+  uint64_t nap_frames_ = 0;             // frames_total at nap_since_us_
+  std::optional<int64_t> last_cut_us_;  // monotonic
   std::vector<CapturedCommit> encode_batch_;
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
@@ -326,6 +337,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // --- the uploader's own ---
   std::chrono::milliseconds upload_backoff_{0};
   int64_t upload_not_before_us_ = 0;
+  std::unique_ptr<Throttle::Turn> upload_turn_;  // of the front of the spool
 
   // --- between worker and uploader ---
   std::atomic<bool> uploading_{false};

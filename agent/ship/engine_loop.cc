@@ -282,7 +282,11 @@ CutInputs EngineImpl::CutState() {
   CutInputs in;
   in.commits = encoder_->commit_count();
   in.bytes = encoder_->size_bytes();
-  in.age_us = Monotonic() - segment_since_us_;
+  const int64_t now = Monotonic();
+  in.age_us = now - segment_since_us_;
+  if (last_cut_us_) {
+    in.paced_us = std::max<int64_t>(*last_cut_us_ + budget_.Now().pace.count() - now, 0);
+  }
   in.spool_bytes = spool_->bytes();
   in.uploader_idle = spool_->size() == 0;
   in.waiter = flushing_ || (*shared_)->sync_ticket != (*shared_)->synced_ticket;
@@ -290,7 +294,13 @@ CutInputs EngineImpl::CutState() {
 }
 
 Status EngineImpl::CutIfDue(bool* full) {
-  CutDecision decision = DecideCut(CutState(), config_.options);
+  const CutInputs in = CutState();
+  CutDecision decision = DecideCut(in, config_.options);
+  const int64_t age_left_us = config_.options.interval.count() * 1000 - in.age_us;
+  if (decision == CutDecision::kNo && in.commits > 0 &&
+      in.paced_us > std::max(age_left_us, int64_t{0})) {
+    TellOfBudget();
+  }
   *full = decision == CutDecision::kFull || big_waits_;
   if (spool_full_.exchange(*full) != *full) {
     (*shared_)->full = *full ? 1 : 0;
@@ -299,7 +309,22 @@ Status EngineImpl::CutIfDue(bool* full) {
   return decision == CutDecision::kCut ? CutNow() : Status::Ok();
 }
 
+void EngineImpl::TellOfBudget() {
+  const RequestBudget::State budget = budget_.Now();
+  if (!budget_.IsNews(budget.over ? RequestBudget::Notice::kOver
+                                  : RequestBudget::Notice::kStretched)) {
+    return;
+  }
+  Log(LogLevel::kWarning,
+      fmt::format("{} of this month's request_budget of {} are spent: segments are {} s apart "
+                  "now{}",
+                  budget.used, config_.options.request_budget,
+                  std::chrono::ceil<std::chrono::seconds>(budget.pace).count(),
+                  budget.over ? ", and no further images are made" : ""));
+}
+
 Status EngineImpl::CutNow() {
+  last_cut_us_ = Monotonic();
   SpoolItem item;
   item.is_segment = true;
   item.key =

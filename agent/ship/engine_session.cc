@@ -39,6 +39,9 @@ Result<TimelineId> EngineImpl::OurTimeline(const std::vector<TimelineDocument>& 
 }
 
 Status EngineImpl::OpenSession() {
+  if (const Status opened = budget_.Open(state_dir_.path("requests")); !opened.ok()) {
+    Log(LogLevel::kWarning, "the request budget begins anew: " + opened.ToString());
+  }
   ASSIGN_OR_RETURN(std::optional<Identity> known, state_dir_.LoadIdentity());
   const bool told = config_.options.on_conflict != OnConflict::kRefuse && !conflict_resolved_;
   const std::string name = config_.store->Describe();

@@ -27,6 +27,7 @@ void EngineImpl::StartUploader() {
   uploading_ = true;
   upload_backoff_ = std::chrono::milliseconds(0);
   upload_not_before_us_ = 0;
+  upload_turn_.reset();
   if (config_.pool) {
     auto task = config_.pool->Add(Lane::kUpload, [this](Lane lane) {
       const auto wait = GuardedUploadStep();
@@ -78,6 +79,7 @@ void EngineImpl::StopUploader() {
   if (task) {
     task->Cancel();
   }
+  upload_turn_.reset();  // others need not wait for it
 }
 
 void EngineImpl::WakeUploader() {
@@ -135,11 +137,20 @@ std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
   if (!item) {
     return std::chrono::microseconds::max();
   }
+  if (!upload_turn_) {
+    upload_turn_ =
+        std::make_unique<Throttle::Turn>(*throttle_, RequestKind::kLog, item->size_bytes);
+  }
+  if (const auto wait = upload_turn_->Ask(); wait.count() > 0) {
+    return wait;
+  }
+  const std::unique_ptr<Throttle::Turn> turn = std::move(upload_turn_);
   // A store that hangs holds up neither a close nor a fork. What it did with the bytes is unknown
   // then, as after any lost answer: they stay in the spool.
   const std::function<bool()> stopped = [this] { return uploader_stop_ || Interrupted(); };
   Status status = Guarded([&] {
     const CancelScope scope(stopped);
+    const PaidScope paid(*turn);
     return UploadFront(*item);
   });
   if (status.ok()) {

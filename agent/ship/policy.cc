@@ -15,8 +15,8 @@ CutDecision DecideCut(const CutInputs& in, const ShipOptions& options) {
   }
   // While an upload is on its way, commits gather for the next segment (group commit): only size
   // makes one early.
-  bool due = in.bytes >= options.segment_bytes ||
-             (in.uploader_idle && (in.waiter || in.age_us >= options.interval.count() * 1000));
+  const bool of_age = in.age_us >= options.interval.count() * 1000 && in.paced_us <= 0;
+  const bool due = in.bytes >= options.segment_bytes || (in.uploader_idle && (in.waiter || of_age));
   if (!due) {
     return CutDecision::kNo;
   }
@@ -26,7 +26,7 @@ CutDecision DecideCut(const CutInputs& in, const ShipOptions& options) {
 }
 
 int64_t MicrosUntilCut(const CutInputs& in, const ShipOptions& options) {
-  return std::max<int64_t>(options.interval.count() * 1000 - in.age_us, 0);
+  return std::max<int64_t>({options.interval.count() * 1000 - in.age_us, in.paced_us, 0});
 }
 
 bool DecideImage(const ImageInputs& in, const ShipOptions& options) {
@@ -36,7 +36,7 @@ bool DecideImage(const ImageInputs& in, const ShipOptions& options) {
   if (!in.has_image) {
     return true;
   }
-  if (!in.changed) {
+  if (!in.changed || in.over_budget) {
     return false;  // never when idle
   }
   if (options.image_log_percent > 0) {

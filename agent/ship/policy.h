@@ -15,6 +15,7 @@ struct CutInputs {
   uint32_t commits = 0;        // in the segment under construction
   uint64_t bytes = 0;          // of it
   int64_t age_us = 0;          // since its first commit was captured
+  int64_t paced_us = 0;        // until the request budget has one for the next segment
   bool uploader_idle = false;  // nothing on its way to the store
   bool waiter = false;         // somebody waits for durability, or we are stopping
   uint64_t spool_bytes = 0;
@@ -22,7 +23,7 @@ struct CutInputs {
 // kFull: it should be cut, but the spool has no room for it.
 enum class CutDecision { kNo, kCut, kFull };
 CutDecision DecideCut(const CutInputs& in, const ShipOptions& options);
-// How long until the age alone would cut it; only meaningful while DecideCut says kNo.
+// How long until age and budget alone would cut it; only meaningful while DecideCut says kNo.
 int64_t MicrosUntilCut(const CutInputs& in, const ShipOptions& options);
 
 struct ImageInputs {
@@ -32,6 +33,7 @@ struct ImageInputs {
   uint64_t log_bytes = 0;    // shipped since it
   uint64_t image_bytes = 0;  // of it
   int64_t age_us = 0;        // of it
+  bool over_budget = false;  // of requests: only the first one is made then
 };
 bool DecideImage(const ImageInputs& in, const ShipOptions& options);
 

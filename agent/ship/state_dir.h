@@ -5,6 +5,8 @@
 //   lock        held (OFD) by the process that ships
 //   identity    who we are: writer id, replica, fenced or not; JSON, replaced in one step
 //   shared      SharedBlock
+//   image.object, image.hashes   of an image that waits for the store
+//   requests    RequestBudget: what was spent this month
 //   hashes, hashes.undo.N, hashes.scan   PageHashes
 //   spool/      Spool: frozen bytes on their way to the store
 

@@ -144,6 +144,16 @@ std::string FormatWordOption(const ReplicaConfig& config) {
 
 // --- Text
 
+// Less than a page a second would be no way to ship anything.
+Status ParseUploadRate(std::string_view value, ReplicaConfig& config) {
+  ASSIGN_OR_RETURN(const uint64_t parsed, ParseByteSize(value));
+  if (parsed != 0 && (parsed < uint64_t{kKiB} || parsed > uint64_t{64 * kGiB})) {
+    return OutOfBounds(value, "0, or " + FormatByteSize(kKiB), FormatByteSize(64 * kGiB));
+  }
+  config.ship.upload_rate = parsed;
+  return Status::Ok();
+}
+
 Status ParseStateDir(std::string_view value, ReplicaConfig& config) {
   if (value.empty()) {
     config.ship.state_dir.clear();
@@ -350,6 +360,16 @@ constexpr OptionDescriptor kTable[] = {
      "of the agent: the alarm is on when there is something to ship for so long and nothing of it "
      "gets there",
      ParseDurationOption<&S::alarm_after, 100, 7 * kDay>, FormatDurationOption<&S::alarm_after>},
+    {"upload_rate", kShip, "size, 0, or 1KiB to 64GiB",
+     "bytes a second that go to the store, on average over a few seconds; 0: no limit",
+     ParseUploadRate, FormatSizeOption<&S::upload_rate>},
+    {"request_rate", kShip, "number, 0 to 100000", "requests a second to the store; 0: no limit",
+     ParseNumberOption<&S::request_rate, 0, 100'000>, FormatNumberOption<&S::request_rate>},
+    {"request_budget", kShip, "number, 0 to 1000000000",
+     "PUT and LIST requests a calendar month (UTC): what is left is spread over the rest of the "
+     "month by a longer interval; 0: no budget",
+     ParseNumberOption<&S::request_budget, 0, 1'000'000'000>,
+     FormatNumberOption<&S::request_budget>},
     {"statements", kShip, "off, text, values",
      "also ship the SQL of each commit: text without literals and values, to read; values with "
      "them, to execute again",

@@ -53,7 +53,10 @@ struct ShipOptions {
       true;                 // require_fencing=on|off; off: ship to a store without conditional put
   bool attach_all = false;  // attach=all|this; every connection of the process to this database
   std::chrono::milliseconds alarm_after{5 * 60 * 1000};  // alarm_after=5m; the agent's
-  StatementLevel statements = StatementLevel::kOff;      // statements=off|text|values
+  uint64_t upload_rate = 0;     // upload_rate=1MiB; bytes a second to the store; 0 = no limit
+  uint64_t request_rate = 0;    // request_rate=10; requests a second to it; 0 = no limit
+  uint64_t request_budget = 0;  // request_budget=100000; PUTs a calendar month; 0 = no budget
+  StatementLevel statements = StatementLevel::kOff;  // statements=off|text|values
   // statements_exclude=NAME:NAME; a statement that names one of them (with * and ?) is left out
   std::string statements_exclude;
   bool operator==(const ShipOptions&) const = default;

@@ -7,6 +7,7 @@ changes while it runs.
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -194,6 +195,66 @@ class Config(unittest.TestCase):
         self.assertIn("the old configuration stays", agent.said())
         self.assertEqual(agent.ask("status")["config"]["refused"], "")
         agent.wait_for("the file without it", lambda: not agent.status())
+
+    def test_limits_and_prices_change_at_a_reload(self):
+        path = self.make("a.db")
+        prices = "price_put_per_1000 = 0\nprice_get_per_1000 = 0\nprice_gb_month = 0\n"
+        self.write(prices + self.database(path, "a", 'interval = "10ms"'))
+        agent = self.start()
+        agent.sync(path)
+        self.assertEqual(agent.status(path)["cost_per_month"], 0)
+        self.write("price_put_per_1000 = 5000\ntotal_upload_rate = '1KiB'\n" +
+                   self.database(path, "a", 'interval = "10ms"'))
+        agent.ask("reload")
+        self.assertGreater(agent.status(path)["cost_per_month"], 0)
+        with sqlite3.connect(path) as application:
+            application.execute("INSERT INTO t VALUES(randomblob(300000), 2)")
+        agent.sync(path)  # that goes at once, and is paid for afterwards
+        with sqlite3.connect(path) as application:
+            application.execute("INSERT INTO t VALUES(1, 2)")
+        agent.ask("sync", path, code=7, timeout_ms=0)  # and this waits five minutes for it
+        self.assertEqual(agent.status(path)["state"], "shipping")
+        self.write("total_request_rate = 1000\n" +
+                   self.database(path, "a", 'interval = "10ms"'))
+        agent.ask("reload")
+        agent.sync(path)
+        for text, named in (("total_upload_rate = '1'", "'total_upload_rate'"),
+                            ("total_request_rate = -1", "'total_request_rate'")):
+            self.write(text + "\n" + self.database(path, "a", 'interval = "10ms"'))
+            self.assertIn(named, agent.ask("reload", code=2)["error"]["message"])
+        agent.stop()
+        self.check(path, "a")
+
+    def test_what_needs_a_new_start_is_refused_by_name(self):
+        path = self.make("a.db")
+        self.write(self.database(path, "a"))
+        agent = self.start()
+        agent.sync(path)
+        self.write("metrics = '127.0.0.1:1'\n" + self.database(path, "a"))
+        message = agent.ask("reload", code=4)["error"]["message"]
+        self.assertIn("'metrics' cannot change while the agent runs", message)
+        self.assertIn("hint: start it again", message)
+        agent.sync(path)
+
+    def test_a_request_budget_is_in_the_status_and_survives_a_restart(self):
+        path = self.make("a.db")
+        self.write(self.database(path, "a", "request_budget = 3"))
+        agent = self.start()
+        agent.sync(path)
+        status = agent.status(path)
+        self.assertEqual((status["request_budget"], status["interval_ms"]), (3, 3600 * 1000))
+        spent = status["requests_this_month"]
+        self.assertGreater(spent, 3)
+        text = subprocess.run([AGENT, "status", "--control", agent.control], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+        self.assertIn(" BUDGET ", text)
+        self.assertRegex(text, r" \d{3}\.\d% ")
+        agent.stop()
+        agent = self.start()
+        agent.sync(path)
+        self.assertGreater(agent.status(path)["requests_this_month"], spent)
+        agent.stop()
+        self.check(path, "a")
 
     def test_a_database_may_move_between_the_file_and_a_directory(self):
         path = self.make("a.db")

@@ -73,6 +73,22 @@ class HeartbeatTest(Ops):
         self.server.seen.get(timeout=PATIENCE)
         self.assertNotIn("canary", "".join(agent.said))
 
+    def test_another_url_is_taken_at_a_reload(self):
+        self.make()
+        config = self.path + ".toml"
+
+        def write(url):
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(f'heartbeat_url = "{url}"\nheartbeat_interval = "100ms"\n'
+                           f'[[database]]\npath = "{self.path}"\nreplica = "{self.replica}"\n')
+
+        write(self.url)
+        self.start(arguments=["--config", config])
+        self.assertEqual(self.server.seen.get(timeout=PATIENCE), "/canary-path?canary-query")
+        write(self.url.replace("canary-path", "other-path"))
+        self.ask("reload")
+        self.wait_for(lambda: self.server.seen.get(timeout=PATIENCE) == "/other-path?canary-query")
+
     def test_trouble_with_it_is_said_once_and_never_its_path(self):
         self.make()
         self.server.answer = 404

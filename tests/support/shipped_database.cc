@@ -106,6 +106,7 @@ Status ShippedDatabase::TryStart() {
   config.options = options_.ship;
   config.checkpoint_pages = options_.checkpoint_pages;
   config.store = faults_;
+  config.shared_limits = options_.limits;
   config.clock = options_.clock;
   config.pool = pool_;
   config.log = [this](LogLevel, const std::string& message) {

@@ -32,6 +32,7 @@ class ShippedDatabase {
     int auto_vacuum = 0;
     uint32_t checkpoint_pages = 1000;
     ShipOptions ship;
+    std::shared_ptr<RateLimiter> limits;
     const Clock* clock = &Clock::Real();
     Options() { ship.interval = std::chrono::milliseconds(20); }
   };
