@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/replica/restore_plan.h"
 
@@ -40,7 +41,10 @@ nlohmann::ordered_json TimelinesToJson(const std::vector<TimelineDocument>& time
 struct RestoreCommand {
   CommonOptions common;
   std::string output, until = "latest", via = "pages", verify = "none", max_size, skip_txid;
+  std::string take_pages;
+  double sql_timeout = 30;  // seconds
   bool dry_run = false, force = false, if_not_exists = false, strict = false;
+  std::vector<std::string> arguments;  // of the program, its name included
 };
 int RunRestore(const RestoreCommand& command);
 struct ListCommand {

@@ -15,12 +15,16 @@ constexpr const char* kSuffixes[] = {"", "-wal", "-shm"};
 char g_paths[3][PATH_MAX + 8];
 std::atomic<bool> g_armed{false};
 
-void RemoveAndExit(int signal_number) {
+void Remove() {
   if (g_armed) {
     for (const char* path : g_paths) {
       ::unlink(path);
     }
   }
+}
+
+void RemoveAndExit(int signal_number) {
+  Remove();
   ::_exit(128 + signal_number);
 }
 
@@ -54,5 +58,7 @@ void RemoveWhenInterrupted(const std::string& path) {
 }
 
 void RemoveNothingWhenInterrupted() { g_armed = false; }
+
+void RemoveBeforeTheEnd() { Remove(); }
 
 }  // namespace sqlite_s3

@@ -13,5 +13,7 @@ void InstallSignalHandlers();
 // `path` and its -wal and -shm. One file at a time; from one thread.
 void RemoveWhenInterrupted(const std::string& path);
 void RemoveNothingWhenInterrupted();
+// Removes them now, from any thread: the process ends.
+void RemoveBeforeTheEnd();
 
 }  // namespace sqlite_s3

@@ -119,6 +119,12 @@ int Run(int argc, char** argv) {
                     "with --via sql: stop at the first commit that would take its pages");
   main_app.add_option("--skip-txid", restore.skip_txid,
                       "N[,M]: execute the history without these commits, and say what changed");
+  main_app
+      .add_option("--sql-timeout", restore.sql_timeout,
+                  "with --via sql: seconds that one commit's statements may take (default: 30)")
+      ->check(CLI::Range(0.1, 86'400.0));
+  main_app.add_option("--take-pages", restore.take_pages,
+                      "N[,M]: with --via sql: do not execute these commits, take their pages");
   main_app.add_option("--verify", restore.verify, "SQLite's check of the result, after the proof")
       ->check(CLI::IsMember({"none", "quick", "full"}));
   main_app.add_option("--max-size", restore.max_size, "refuse a larger database, such as 10GiB");
@@ -173,6 +179,7 @@ int Run(int argc, char** argv) {
     std::fputs(app.help().c_str(), stdout);
     return 0;
   }
+  restore.arguments.assign(argv, argv + argc);
   return RunRestore(restore);
 }
 

@@ -18,19 +18,19 @@ namespace sqlite_s3 {
 namespace {
 
 // "N" or "N,M,...", as TXIDs are printed.
-Result<std::vector<Txid>> ParseSkip(std::string_view text) {
-  std::vector<Txid> skip;
+Result<std::vector<Txid>> ParseTxids(std::string_view text) {
+  std::vector<Txid> txids;
   while (!text.empty()) {
     const size_t end = std::min(text.find(','), text.size());
     ASSIGN_OR_RETURN(const Txid txid, ParseTxid(text.substr(0, end)));
     if (txid.value < 2) {
-      return InvalidArgumentError("the first TXID is the database itself and cannot be skipped");
+      return InvalidArgumentError("the first TXID is the database itself, and has no statements");
     }
-    skip.push_back(txid);
+    txids.push_back(txid);
     text.remove_prefix(std::min(end + 1, text.size()));
   }
-  std::sort(skip.begin(), skip.end());
-  return skip;
+  std::sort(txids.begin(), txids.end());
+  return txids;
 }
 
 Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
@@ -43,7 +43,9 @@ Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
           : c.via == "sql"      ? RestoreVia::kSql
                                 : RestoreVia::kPages;
   o.strict = c.strict;
-  ASSIGN_OR_RETURN(o.skip, ParseSkip(c.skip_txid));
+  ASSIGN_OR_RETURN(o.skip, ParseTxids(c.skip_txid));
+  ASSIGN_OR_RETURN(o.take_pages, ParseTxids(c.take_pages));
+  o.sql_seconds = c.sql_timeout;
   if (!o.skip.empty()) {
     if (c.via != "pages" && c.via != "sql") {
       return InvalidArgumentError("--skip-txid executes statements, hint: --via sql");
@@ -55,6 +57,9 @@ Result<RestoreOptions> ToOptions(const RestoreCommand& c) {
   }
   if (c.strict && o.via != RestoreVia::kSql) {
     return InvalidArgumentError("--strict is for --via sql");
+  }
+  if (!o.take_pages.empty() && (o.via != RestoreVia::kSql || !o.skip.empty())) {
+    return InvalidArgumentError("--take-pages is for --via sql without --skip-txid");
   }
   o.verify = c.verify == "full"    ? VerifyLevel::kFull
              : c.verify == "quick" ? VerifyLevel::kQuick
@@ -207,11 +212,57 @@ void PrintText(const RestoreCommand& c, const RestoreReport& r) {
 
 }  // namespace
 
+namespace {
+
+// Statements that nothing can end but the end of the process: begins again, and gives that commit
+// its pages. On the watchdog's thread, while the main one is within SQLite.
+[[noreturn]] void BeginAgainWithout(Txid txid, const RestoreCommand& command) {
+  const std::string what =
+      fmt::format("TXID {}: its statements take longer than {} s and cannot be interrupted",
+                  FormatTxid(txid), command.sql_timeout);
+  RemoveBeforeTheEnd();
+  if (!command.skip_txid.empty() || command.strict) {
+    const int code =
+        Fail(FailedPreconditionError(what + ", hint: --via pages executes none"), command.common);
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  std::fputs(
+      ("\nsqlite-s3-restore: warning: " + what + ": begins again, and takes the commit's pages\n")
+          .c_str(),
+      stderr);
+  std::vector<std::string> arguments;
+  std::string taken = FormatTxid(txid);
+  for (size_t i = 0; i < command.arguments.size(); ++i) {
+    const std::string& argument = command.arguments[i];
+    if (argument == "--take-pages" && i + 1 < command.arguments.size()) {
+      taken += "," + command.arguments[++i];
+    } else if (argument.rfind("--take-pages=", 0) == 0) {
+      taken += "," + argument.substr(argument.find('=') + 1);
+    } else {
+      arguments.push_back(argument);
+    }
+  }
+  arguments.push_back("--take-pages=" + taken);
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) {
+    pointers.push_back(argument.data());
+  }
+  pointers.push_back(nullptr);
+  ::execv("/proc/self/exe", pointers.data());
+  const int code = Fail(InternalError(what + ", hint: --via pages executes none"), command.common);
+  std::fflush(nullptr);
+  ::_exit(code);
+}
+
+}  // namespace
+
 int RunRestore(const RestoreCommand& command) {
   auto options = ToOptions(command);
   if (!options.ok()) {
     return Fail(options.status(), command.common);
   }
+  options->on_stuck = [&command](Txid txid) { BeginAgainWithout(txid, command); };
   if (command.output == "-" && command.common.json && !command.dry_run) {
     return Fail(InvalidArgumentError("--json and '-o -' would both write to standard output"),
                 command.common);

@@ -196,7 +196,13 @@ Status Restorer::ReplayLog(Damage* damage) {
     fetch.Push([this, &summary] { return replica_.ReadSegment(summary); }, summary.size_bytes);
   }
   if (options_.via == RestoreVia::kSql) {
-    sql_.emplace(*pages_, plan_.page_size, SqlReplayer::Limits{.seconds = options_.sql_seconds});
+    SqlReplayer::Limits limits;
+    limits.seconds = options_.sql_seconds;
+    limits.grace_seconds = std::min(limits.grace_seconds, limits.seconds);
+    if (options_.on_stuck) {
+      limits.on_stuck = [this] { options_.on_stuck(Txid{executing_}); };
+    }
+    sql_.emplace(*pages_, plan_.page_size, limits);
   }
   for (const SegmentSummary& summary : plan_.segments) {
     auto segment = [&] {
@@ -303,6 +309,7 @@ Status Restorer::ReplayBySql(const Segment& segment, const std::string& key, Txi
       diverged_ = true;
       continue;
     }
+    executing_ = txid.value;
     if (diverged_) {
       RETURN_IF_ERROR(ExecuteFreely(log.commits[index], txid));
       ++report_.commits_applied;
@@ -311,7 +318,10 @@ Status Restorer::ReplayBySql(const Segment& segment, const std::string& key, Txi
     ReplayResult result;
     // A log that takes too long again and again is not worth more of it.
     constexpr uint64_t kMostTimeouts = 3;
-    if (sql_->timeouts() < kMostTimeouts) {
+    const auto& taken = options_.take_pages;
+    if (std::find(taken.begin(), taken.end(), txid) != taken.end()) {
+      result.reason = "not executed (--take-pages)";
+    } else if (sql_->timeouts() + taken.size() < kMostTimeouts) {
       ASSIGN_OR_RETURN(result, sql_->Execute(log.commits[index], segment.commits[index]));
     } else {
       result.reason = "statements before it took too long";

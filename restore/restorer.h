@@ -1,7 +1,9 @@
 #pragma once
 // Restorer: from a plan to a proved database file. The steps and their order are in Run().
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +37,11 @@ struct RestoreOptions {
   // anything, and is executed as it was.
   std::vector<Txid> skip;   // ascending
   double sql_seconds = 30;  // kSql: longest time of one commit's statements
+  // kSql: commits that take their pages and are not executed.
+  std::vector<Txid> take_pages;
+  // kSql: the statements of this commit take longer and cannot be interrupted (see Watchdog). From
+  // another thread; ends the process.
+  std::function<void(Txid)> on_stuck;
 };
 
 // A commit of a restore by SQL that took its pages, and why.
@@ -110,9 +117,10 @@ class Restorer {
   RestoreReport report_;
   const RestorePlan& plan_ = report_.plan;  // so that only planning writes it
   std::optional<TargetFile> file_;
-  std::optional<PageStore> pages_;  // over file_
-  std::optional<SqlReplayer> sql_;  // over pages_
-  bool diverged_ = false;           // a commit was skipped
+  std::optional<PageStore> pages_;      // over file_
+  std::optional<SqlReplayer> sql_;      // over pages_
+  bool diverged_ = false;               // a commit was skipped
+  std::atomic<uint64_t> executing_{0};  // TXID, for on_stuck
 };
 
 }  // namespace sqlite_s3

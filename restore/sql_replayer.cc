@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <map>
 #include <string_view>
@@ -22,14 +21,9 @@ constexpr size_t kVersionValidFor = 92;
 
 constexpr size_t kMostPrepared = 256;
 constexpr uint64_t kCheckpointBytes = 32 << 20;
-constexpr int kProgressSteps = 1000;
 // The statement reads its clock a little after it begins; SQLite counts milliseconds, and most
 // functions seconds.
 constexpr int64_t kClockShifts[] = {0, 1000, 2000, 3000, 5000, 10'000, 30'000, 100'000};
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 template <size_t N>
 bool IsOneOf(const char* name, const std::array<std::string_view, N>& names) {
@@ -39,10 +33,8 @@ bool IsOneOf(const char* name, const std::array<std::string_view, N>& names) {
 }
 
 // Read or write files, load code, or hand out pointers.
-// printf with a precision of billions cannot be interrupted.
-constexpr std::array<std::string_view, 8> kForbiddenFunctions = {
-    "load_extension", "fts3_tokenizer", "readfile", "writefile",
-    "edit",           "fts5",           "printf",   "format"};
+constexpr std::array<std::string_view, 6> kForbiddenFunctions = {
+    "load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fts5"};
 // Of SQLite itself, with nothing outside the database.
 constexpr std::array<std::string_view, 8> kModules = {"fts3",    "fts4",  "fts5",      "fts5vocab",
                                                       "fts4aux", "rtree", "rtree_i32", "geopoly"};
@@ -62,7 +54,8 @@ SqlReplayer::SqlReplayer(PageStore& pages, uint32_t page_size, const Limits& lim
     : pages_(pages),
       page_size_(page_size),
       limits_(limits),
-      vfs_(pages, page_size, limits.memory_bytes) {}
+      vfs_(pages, page_size, limits.memory_bytes),
+      watchdog_(limits.grace_seconds, limits.on_stuck) {}
 
 SqlReplayer::~SqlReplayer() { Close(); }
 
@@ -126,12 +119,6 @@ int SqlReplayer::Authorize(void* argument, int action, const char* a, const char
   }
 }
 
-int SqlReplayer::OnProgress(void* argument) {
-  auto* self = static_cast<SqlReplayer*>(argument);
-  self->timed_out_ = self->timed_out_ || Now() > self->deadline_;
-  return self->timed_out_ ? 1 : 0;
-}
-
 int SqlReplayer::OnWal(void* argument, sqlite3*, const char* schema, int frames) {
   if (std::strcmp(schema, "main") == 0) {
     static_cast<SqlReplayer*>(argument)->frames_ = static_cast<uint32_t>(frames);
@@ -169,7 +156,6 @@ Status SqlReplayer::Open() {
     return FailedPreconditionError("the database is in journal mode '" + *mode + "'");
   }
   sqlite3_wal_hook(db, OnWal, this);
-  sqlite3_progress_handler(db, kProgressSteps, OnProgress, this);
   return Status::Ok();
 }
 
@@ -277,6 +263,7 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
   in_vacuum_ = EqualsIgnoringCase(words.NextWord().text, "vacuum");
   Result<Prepared> prepared = Prepare(logged.sql);
   if (!prepared.ok()) {
+    timed_out_ = watchdog_.fired();
     surprise(prepared.status().message());
     return;
   }
@@ -291,6 +278,7 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
     rc = sqlite3_step(statement);
   }
   std::string message = rc == SQLITE_DONE ? "" : sqlite3_errmsg(db_.get());
+  timed_out_ = rc == SQLITE_INTERRUPT && watchdog_.fired();
   sqlite3_reset(statement);
   const uint32_t changed = static_cast<uint32_t>(sqlite3_total_changes(db_.get())) - before;
   if (timed_out_) {
@@ -406,7 +394,6 @@ Result<ReplayResult> SqlReplayer::Try(const CommitStatements& commit, const Comm
                                       int64_t clock_shift_us) {
   ReplayResult result;
   timed_out_ = false;
-  deadline_ = Now() + limits_.seconds;
   if (!db_) {
     if (Status opened = Open(); !opened.ok()) {
       Close();
@@ -414,6 +401,7 @@ Result<ReplayResult> SqlReplayer::Try(const CommitStatements& commit, const Comm
       return result;
     }
   }
+  watchdog_.Arm(db_.get(), limits_.seconds);
   ApplySettings(commit.settings);
   if (commit.last_insert_rowid) {
     sqlite3_set_last_insert_rowid(db_.get(), *commit.last_insert_rowid);
@@ -427,6 +415,7 @@ Result<ReplayResult> SqlReplayer::Try(const CommitStatements& commit, const Comm
     }
     Run(commit.statements[i], i, &result);
   }
+  timed_out_ = watchdog_.Disarm() || timed_out_;
   if (timed_out_) {
     ++timeouts_;
   } else if (sqlite3_get_autocommit(db_.get()) == 0) {

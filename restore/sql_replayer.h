@@ -8,6 +8,7 @@
 // An authorizer allows what a logged write needs and nothing else.
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "common/sqlite/connection.h"
 #include "restore/page_store.h"
 #include "restore/sandbox_vfs.h"
+#include "restore/watchdog.h"
 
 namespace sqlite_s3 {
 
@@ -38,7 +40,10 @@ class SqlReplayer {
  public:
   struct Limits {
     double seconds = 30;                        // of a commit's statements
+    double grace_seconds = 5;                   // more, until they are stuck
     uint64_t memory_bytes = uint64_t{1} << 30;  // of WAL and temporary files
+    // The statements cannot be interrupted: see Watchdog. From another thread; ends the process.
+    std::function<void()> on_stuck;
   };
   // `pages` must outlive the replayer, and be changed by others only with ForgetPages after it.
   SqlReplayer(PageStore& pages, uint32_t page_size, const Limits& limits);
@@ -76,7 +81,6 @@ class SqlReplayer {
   void MaybeCheckpoint();
   static int Authorize(void* self, int action, const char* a, const char* b, const char* database,
                        const char* trigger);
-  static int OnProgress(void* self);
   static int OnWal(void* self, sqlite3*, const char* schema, int frames);
 
   PageStore& pages_;
@@ -91,9 +95,9 @@ class SqlReplayer {
   bool in_vacuum_ = false;
   bool changes_schema_ = false;  // the statement being prepared
   bool opening_ = false;
-  double deadline_ = 0;
   bool timed_out_ = false;
   uint64_t timeouts_ = 0;
+  Watchdog watchdog_;
 };
 
 }  // namespace sqlite_s3

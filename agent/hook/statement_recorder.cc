@@ -30,13 +30,14 @@ bool IsInternal(sqlite3_stmt* statement, const char* text) {
 }
 
 // Whether the first letter allows a statement that only reads to be of interest.
-bool MayControl(const char* text) {
+bool MayMatter(const char* text) {
   while (*text == ' ' || *text == '\n' || *text == '\t' || *text == '\r' || *text == ';') {
     ++text;
   }
   switch (*text | 0x20) {
     case 'b':
     case 'c':
+    case 'd':
     case 'e':
     case 'p':
     case 'r':
@@ -46,6 +47,15 @@ bool MayControl(const char* text) {
     default:
       return *text == '-' || *text == '/';  // behind a comment
   }
+}
+
+// With IF [NOT] EXISTS it only reads where there is nothing to do. Another connection may have seen
+// to it that there is: then it is prepared again when it begins, and not traced again.
+bool MakesOrDropsTrigger(const char* text) {
+  SqlTokenizer tokens(text);
+  const std::string_view verb = tokens.NextWord().text;
+  return (EqualsIgnoringCase(verb, "create") || EqualsIgnoringCase(verb, "drop")) &&
+         EqualsIgnoringCase(tokens.NextWord().text, "trigger");
 }
 
 // PRAGMAs that change the database itself, and nothing that must stay secret.
@@ -167,7 +177,7 @@ std::optional<ToldPlace> StatementRecorder::PlaceOf(uint32_t frames) {
 bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
                                SqlControlStatement* control) {
   const bool reads = sqlite3_stmt_readonly(statement) != 0;
-  if (reads && !MayControl(text)) {
+  if (reads && !MayMatter(text)) {
     return false;
   }
   if (reads) {
@@ -177,7 +187,7 @@ bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
     }
   } else if (sqlite3_stmt_isexplain(statement) != 0) {
     return false;
-  } else if (!MayControl(text)) {
+  } else if (!MayMatter(text)) {
     return true;  // the usual case
   } else {
     *control = ParseControl(text);  // BEGIN IMMEDIATE is no reader
@@ -194,7 +204,7 @@ bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
     }
     return !reads && IsLoggedPragma(pragma);
   }
-  return !reads;
+  return !reads || MakesOrDropsTrigger(text);
 }
 
 // The program of a foreign key's action is traced with the text of the whole statement. A statement

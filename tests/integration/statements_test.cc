@@ -190,6 +190,20 @@ TEST_F(RecordingTest, AStatementPreparedAgainForAChangedSchemaIsOneStatement) {
               ElementsAre("DELETE FROM k WHERE id = ?", "DELETE FROM k WHERE id = ?"));
 }
 
+TEST_F(RecordingTest, AStatementThatWritesOnlyWhenItIsPreparedAgainIsRecorded) {
+  App other(path);
+  const std::string create =
+      "CREATE TRIGGER IF NOT EXISTS tr AFTER INSERT ON t BEGIN SELECT 1; END";
+  const std::string drop = "DROP TRIGGER IF EXISTS tr";
+  EXPECT_THAT(Recorded(create), ElementsAre(create));
+  other.Do(drop);
+  // For this connection there still is such a trigger, and nothing to do, until it begins.
+  EXPECT_THAT(Recorded(create), ElementsAre(create));
+  EXPECT_THAT(Recorded(drop), ElementsAre(drop));
+  other.Do(create);
+  EXPECT_THAT(Recorded(drop), ElementsAre(drop));
+}
+
 TEST_F(RecordingTest, AStatementOfTheApplicationMayBeginWithAComment) {
   EXPECT_THAT(Recorded("-- mine\nINSERT INTO t VALUES(1)"),
               ElementsAre("-- mine\nINSERT INTO t VALUES(1)"));
@@ -280,6 +294,14 @@ TEST_F(RecordingTest, AStatementIsPreparedAnewAfterTheSchemaChanges) {
   app.Do(
       "BEGIN; CREATE TABLE IF NOT EXISTS x(y); INSERT INTO f VALUES('a'); CREATE TABLE IF NOT "
       "EXISTS x(y); INSERT INTO f VALUES('b'); COMMIT");
+  Sync();
+  Stop();
+  EXPECT_THAT(ExpectSqlEqualsPages(), IsEmpty()) << reasons;
+}
+
+TEST_F(RecordingTest, AColumnThatIsAddedIsWrittenByPrintf) {
+  app.Do("ALTER TABLE t ADD COLUMN y DEFAULT 'x'");  // SQLite's own SQL calls it
+  app.Do("INSERT INTO t VALUES(printf('%05.2f', 1.5), format('%s', 'a'))");
   Sync();
   Stop();
   EXPECT_THAT(ExpectSqlEqualsPages(), IsEmpty()) << reasons;
