@@ -8,6 +8,7 @@
 #include "common/os/file.h"
 #include "restore/command.h"
 #include "restore/exit_codes.h"
+#include "restore/rows/apply_script.h"
 #include "restore/rows/report.h"
 #include "restore/rows/span.h"
 #include "restore/rows/undo.h"
@@ -63,6 +64,7 @@ nlohmann::ordered_json ToJson(const UndoPlan& plan) {
   json["conflicts"] = conflicts;
   json["obstacles"] = plan.obstacles;
   json["left_out"] = plan.left_out;
+  json["rebuilt"] = plan.rebuilt;
   return json;
 }
 
@@ -131,6 +133,10 @@ int Show(const UndoCommand& command, const UndoPlan& plan) {
              FormatTxid(plan.txid), command.apply.empty() ? "can be undone" : "undone",
              FormatTxid(plan.until));
   std::fputs(ChangesToText(plan.changes, /*rows=*/false, "  ").c_str(), stderr);
+  for (const std::string& table : plan.rebuilt) {
+    fmt::print(stderr, "index of the full-text table '{}' made anew from its content\n",
+               Printable(table));
+  }
   for (const std::string& what : plan.left_out) {
     fmt::print(stderr, "left as it is: {}\n", what);
   }

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "restore/rows/row_compare.h"
+#include "restore/rows/virtual_table.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -34,6 +36,31 @@ std::string Columns(const TableInfo& table, const std::vector<Value>& values, in
 
 }  // namespace
 
+bool OwnedBy(const ChangeSet& changes, const std::string& table, bool made) {
+  Schema owners;
+  for (const SchemaChange& change : changes.schema) {
+    const auto& object = made ? change.after : change.before;
+    if (object && !change.altered() && object->virtual_table()) {
+      owners[{"table", object->name}] = *object;
+    }
+  }
+  return !owners.empty() && OwnerOf(owners, table) != nullptr;
+}
+
+bool HasRows(const ChangeSet& changes, const std::string& table) {
+  return std::any_of(changes.tables.begin(), changes.tables.end(),
+                     [&](const TableChanges& t) { return t.name == table; });
+}
+bool IsAltered(const ChangeSet& changes, const std::string& table) {
+  return std::any_of(changes.schema.begin(), changes.schema.end(),
+                     [&](const SchemaChange& c) { return c.altered() && c.after->name == table; });
+}
+bool Goes(const ChangeSet& changes, const SchemaObject& object) {
+  return std::any_of(changes.schema.begin(), changes.schema.end(), [&](const SchemaChange& c) {
+    return c.before && c.before->type == object.type && c.before->name == object.name;
+  });
+}
+
 TableChanges ChangesOf(const TableChange& table) {
   TableChanges changes;
   changes.name = table.name;
@@ -51,6 +78,7 @@ TableChanges ChangesOf(const TableChange& table) {
 ChangeSet Reversed(ChangeSet changes) {
   for (SchemaChange& change : changes.schema) {
     std::swap(change.before, change.after);
+    std::swap(change.table_before, change.table_after);
   }
   for (PragmaChange& change : changes.pragmas) {
     std::swap(change.before, change.after);

@@ -26,6 +26,13 @@ struct ChangeSet {
   bool empty() const { return schema.empty() && pragmas.empty() && tables.empty(); }
 };
 
+bool HasRows(const ChangeSet& changes, const std::string& table);
+bool IsAltered(const ChangeSet& changes, const std::string& table);
+// Whether it is dropped, or made again in another way.
+bool Goes(const ChangeSet& changes, const SchemaObject& object);
+// Whether it is storage of a virtual table that is made, or dropped.
+bool OwnedBy(const ChangeSet& changes, const std::string& table, bool made);
+
 // A TableChange's, without rows.
 TableChanges ChangesOf(const TableChange& table);
 // The change that leads back.

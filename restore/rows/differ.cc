@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "restore/rows/row_compare.h"
+#include "restore/rows/virtual_table.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -64,8 +65,9 @@ Result<DatabaseState> Differ::Follow(const DatabaseState& before, const PageView
   // Overflow pages of the schema change with their leaves: it is never written in place.
   bool same_schema =
       !Meet(before.schema_tree->rows, changed) && !Meet(before.schema_tree->interior, changed);
-  if (!same_schema && before.schema_tree->rows.size() == 1) {
-    // The schema is on page 1 alone, which most often changed for its header.
+  if (!same_schema && before.schema_tree->rows.front() == 1) {
+    // The schema is on page 1 alone, which most often changed for its header. (Page 1 with one leaf
+    // under it is something else: there is less room on page 1.)
     ASSIGN_OR_RETURN(const ByteSpan now, after.Read(1));
     const Bytes copy(now.begin(), now.end());
     ASSIGN_OR_RETURN(const ByteSpan was, before.view.Read(1));
@@ -305,7 +307,8 @@ Status Differ::CompareTables(Work& work, DatabaseState& before, DatabaseState& a
   }
   TableChange table;
   table.name = work.name;
-  table.shadow = IsShadowTable(work.after != nullptr ? *after.schema : *before.schema, work.name);
+  table.shadow =
+      OwnerOf(work.after != nullptr ? *after.schema : *before.schema, work.name) != nullptr;
   table.before = info_before ? &*info_before : nullptr;
   table.after = info_after ? &*info_after : nullptr;
   for (auto* pages : {&work.pages_before, &work.pages_after}) {
@@ -336,6 +339,18 @@ Status Differ::CompareTables(Work& work, DatabaseState& before, DatabaseState& a
   });
 }
 
+void Differ::Describe(DatabaseState& before, DatabaseState& after, SchemaChange* change) {
+  if (change->after->type != "table" || change->before->root == 0 || change->after->root == 0) {
+    return;
+  }
+  auto was = before.tables->Describe(before.view, before.header, *change->before);
+  auto is = after.tables->Describe(after.view, after.header, *change->after);
+  if (was.ok() && is.ok()) {  // else it is told, and cannot be made
+    change->table_before = std::make_shared<TableInfo>(std::move(*was));
+    change->table_after = std::make_shared<TableInfo>(std::move(*is));
+  }
+}
+
 Status Differ::Diff(DatabaseState& before, DatabaseState& after,
                     const std::vector<PageNumber>& changed, DiffSink& sink) {
   std::vector<SchemaChange> schema;
@@ -344,15 +359,16 @@ Status Differ::Diff(DatabaseState& before, DatabaseState& after,
       auto now = after.schema->find(key);
       if (SchemaWorthTelling(object) && Wanted(object.table)) {
         if (now == after.schema->end()) {
-          schema.push_back({object, std::nullopt});
+          schema.push_back({object, std::nullopt, {}, {}});
         } else if (!object.SameAs(now->second)) {
-          schema.push_back({object, now->second});
+          schema.push_back({object, now->second, {}, {}});
+          Describe(before, after, &schema.back());
         }
       }
     }
     for (const auto& [key, object] : *after.schema) {
       if (SchemaWorthTelling(object) && Wanted(object.table) && !before.schema->contains(key)) {
-        schema.push_back({std::nullopt, object});
+        schema.push_back({std::nullopt, object, {}, {}});
       }
     }
   }

@@ -48,6 +48,9 @@ struct TableChange {
 };
 struct SchemaChange {
   std::optional<SchemaObject> before, after;
+  // Of a table that was altered: its columns; null where SQLite does not understand one of the two.
+  std::shared_ptr<const TableInfo> table_before, table_after;
+  bool altered() const { return before && after && before->type == "table"; }
 };
 // What page 1 says that an application may have set.
 struct PragmaChange {
@@ -95,6 +98,7 @@ class Differ {
   struct Owner {
     PageNumber root = 0, leaf = 0;
   };
+  static void Describe(DatabaseState& before, DatabaseState& after, SchemaChange* change);
   Result<std::shared_ptr<const TreePages>> Tree(DatabaseState& state, PageNumber root);
   bool Wanted(const std::string& name) const { return only_.empty() || only_.contains(name); }
   Result<std::vector<Work>> Plan(DatabaseState& before, DatabaseState& after,

@@ -113,7 +113,7 @@ class Comparer {
     ASSIGN_OR_RETURN(row.before, before_.table->Values(rowid, old_payload));
     ASSIGN_OR_RETURN(row.after, after_.table->Values(rowid, new_payload));
     for (const size_t gone : gone_) {
-      if (row.before[gone].type != Value::Type::kNull) {
+      if (!(row.before[gone] == before_.table->columns[gone].standard.value_or(Value()))) {
         return found_(row);  // its value went with it
       }
     }

@@ -32,8 +32,6 @@ struct SchemaObject {
 using Schema = std::map<std::pair<std::string, std::string>, SchemaObject>;
 // Rows that are no schema rows are kCorruption.
 Result<Schema> ReadSchema(const PageView& view, const DatabaseHeader& header);
-// Names of ordinary tables that are a virtual table's storage, by their names.
-bool IsShadowTable(const Schema& schema, const std::string& table);
 
 // A name in lower case, for what SQLite looks up without regard to case.
 std::string ReferenceName(std::string name);

@@ -3,26 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+
+#include "restore/rows/rebuild.h"
+#include "restore/rows/row_sql.h"
+#include "restore/rows/virtual_table.h"
 
 namespace sqlite_s3 {
 namespace {
 
-constexpr char kGuard[] = "temp.s3_undo_guard";
 constexpr char kSequence[] = "sqlite_sequence";
-
-// AND-ed as a balanced tree: SQLite bounds the depth of an expression, not its size.
-std::string All(const std::vector<std::string>& terms, size_t begin, size_t end) {
-  if (end - begin <= 50) {
-    std::string text;
-    for (size_t i = begin; i < end; ++i) {
-      text.append(i == begin ? "" : " AND ").append(terms[i]);
-    }
-    return text;
-  }
-  const size_t middle = begin + (end - begin) / 2;
-  return "(" + All(terms, begin, middle) + ") AND (" + All(terms, middle, end) + ")";
-}
 
 class Writer {
  public:
@@ -30,22 +19,32 @@ class Writer {
       : changes_(changes), options_(options) {}
 
   // What SQL cannot make conditional, schema changes, comes before the one check that may roll
-  // back: a shell that goes on after errors would make them outside of the transaction.
+  // back, and each in a savepoint: where the transaction is gone by an error, one that is never
+  // committed begins there.
   Result<std::string> Write() {
     RETURN_IF_ERROR(CheckSchema());
     Begin();
     DropTriggers();
     // What ANALYZE found of an index goes with the index: so these rows come first.
     CreateStatistics();
-    RETURN_IF_ERROR(AllRows(/*statistics=*/true));
+    RETURN_IF_ERROR(AllRows(RowOp::kDelete, /*statistics=*/true));
+    RETURN_IF_ERROR(AllRows(RowOp::kUpdate, /*statistics=*/true));
+    RETURN_IF_ERROR(AllRows(RowOp::kInsert, /*statistics=*/true));
+    PlanRebuilds();
     DropObjects();
     CreateTables();
-    RETURN_IF_ERROR(AllRows(/*statistics=*/false));
-    // Each row was changed, and no other: each statement can change one at most.
-    Note(fmt::format("total_changes()=base+{}", rows_ + notes_ + 1));
+    RETURN_IF_ERROR(AllRows(RowOp::kDelete, /*statistics=*/false));
+    RETURN_IF_ERROR(AllRows(RowOp::kUpdate, /*statistics=*/false));
+    RebuildTables();
+    RETURN_IF_ERROR(AllRows(RowOp::kInsert, /*statistics=*/false));
+    CountRows();
     DropTables();
     CreateObjects();
     Sequences();
+    for (const std::string& table : options_.rebuild) {
+      const std::string name = SqlIdentifier(table);
+      Line(fmt::format("INSERT INTO main.{}({}) SELECT 'rebuild' WHERE {};", name, name, kIfGuard));
+    }
     Pragmas();
     Existing();
     if (!options_.check_foreign_keys.empty()) {
@@ -55,7 +54,7 @@ class Writer {
     Line(
         fmt::format("INSERT OR ROLLBACK INTO {}(ok) SELECT count(fine)={} AND min(fine)=1 FROM {};",
                     kGuard, notes_, kGuard));
-    Line("COMMIT;");
+    Line("RELEASE s3_undo;");
     Line("DROP TABLE temp.s3_undo_guard;");
     return std::move(out_);
   }
@@ -63,16 +62,27 @@ class Writer {
  private:
   void Line(const std::string& text) { out_.append(text).append("\n"); }
 
+  void Ddl(const std::string& text) {
+    Line("SAVEPOINT s3_undo_step;");
+    Line(text);
+  }
+
   Status CheckSchema() const {
     for (const SchemaChange& change : changes_.schema) {
       const SchemaObject& object = change.after ? *change.after : *change.before;
       const std::string name = "table '" + Printable(object.name) + "'";
-      if (object.type == "table" &&
-          (object.virtual_table() || (change.before && change.before->virtual_table()))) {
-        return FailedPreconditionError(name + " is virtual, and was made or dropped");
+      if (object.type != "table") {
+        continue;
       }
-      if (object.type == "table" && change.before && change.after) {
-        return FailedPreconditionError(name + " was altered");
+      if (change.altered()) {
+        if (object.virtual_table() || change.before->virtual_table()) {
+          return FailedPreconditionError("virtual " + name + " was made again, in another way");
+        }
+        RETURN_IF_ERROR(CanRebuild(change));
+      } else if (object.virtual_table() && !IsKnownModule(ModuleOf(object.sql))) {
+        return FailedPreconditionError(
+            "virtual " + name + " was made or dropped, and its module '" +
+            Printable(ModuleOf(object.sql)) + "' is none whose storage is known");
       }
     }
     return Status::Ok();
@@ -86,7 +96,7 @@ class Writer {
         "-- the sqlite3 shell: sqlite3 -bail DATABASE < FILE. It switches foreign keys off on its");
     Line("-- connection, and checks them itself.");
     Line("PRAGMA foreign_keys=OFF;");
-    Line("BEGIN;");
+    Line("SAVEPOINT s3_undo;");
     // Made inside the transaction: when that is rolled back, it goes, and with it every statement
     // that follows in a shell which does not stop at errors.
     Line(
@@ -111,16 +121,14 @@ class Writer {
     Line(fmt::format("INSERT INTO {}(fine) SELECT coalesce({},0) FROM {} WHERE base IS NOT NULL;",
                      kGuard, condition, kGuard));
     ++notes_;
+    ++changed_;
   }
-
-  bool Concerned(const std::string& table) const {
-    return std::any_of(changes_.tables.begin(), changes_.tables.end(),
-                       [&](const TableChanges& t) { return t.name == table; });
-  }
-  bool Goes(const std::string& type, const std::string& name) const {
-    return std::any_of(changes_.schema.begin(), changes_.schema.end(), [&](const SchemaChange& c) {
-      return c.before && c.before->type == type && c.before->name == name;
-    });
+  // Each row was changed, and no other: each statement can change one at most.
+  void CountRows() { Note(fmt::format("total_changes()=base+{}", changed_ + 1)); }
+  // Forgets the changes so far.
+  void CountFromHere() {
+    Line(fmt::format("UPDATE {} SET base=total_changes() WHERE base IS NOT NULL;", kGuard));
+    changed_ = 0;
   }
 
   void DropTriggers() {
@@ -128,8 +136,10 @@ class Writer {
       return;
     }
     for (const auto& [key, object] : *options_.live) {
-      if (object.type == "trigger" && Concerned(object.table) && !Goes("trigger", object.name)) {
-        Line("DROP TRIGGER " + SqlIdentifier(object.name) + ";");
+      if (object.type == "trigger" &&
+          (HasRows(changes_, object.table) || IsAltered(changes_, object.table)) &&
+          !Goes(changes_, object)) {
+        Ddl("DROP TRIGGER " + SqlIdentifier(object.name) + ";");
         again_.push_back(object);
       }
     }
@@ -142,7 +152,7 @@ class Writer {
           std::string upper = type;
           std::transform(upper.begin(), upper.end(), upper.begin(),
                          [](char c) { return static_cast<char>(c - 'a' + 'A'); });
-          Line("DROP " + upper + " " + SqlIdentifier(change.before->name) + ";");
+          Ddl("DROP " + upper + " " + SqlIdentifier(change.before->name) + ";");
         }
       }
     }
@@ -154,126 +164,141 @@ class Writer {
     for (const SchemaChange& change : changes_.schema) {
       if (change.after && !change.before && change.after->type == "table" &&
           IsStatistics(change.after->name)) {
-        return Line("ANALYZE sqlite_schema;");  // there is no other way to make the table
+        return Ddl("ANALYZE sqlite_schema;");  // there is no other way to make the table
       }
     }
   }
 
-  Status AllRows(bool statistics) {
-    for (const RowOp op : {RowOp::kDelete, RowOp::kUpdate, RowOp::kInsert}) {
-      for (const TableChanges& table : changes_.tables) {
-        if (table.name != kSequence && IsStatistics(table.name) == statistics) {
-          RETURN_IF_ERROR(Rows(table, op));
-        }
+  Status AllRows(RowOp op, bool statistics) {
+    for (const TableChanges& table : changes_.tables) {
+      if (table.name != kSequence && IsStatistics(table.name) == statistics) {
+        RETURN_IF_ERROR(Rows(table, op));
       }
     }
     return Status::Ok();
   }
 
   void CreateTables() {
+    // A module puts rows of its own into its storage, and they count.
+    const bool by_module = std::any_of(
+        changes_.schema.begin(), changes_.schema.end(),
+        [](const SchemaChange& c) { return c.after && !c.before && c.after->virtual_table(); });
+    if (by_module) {
+      CountRows();
+    }
     for (const SchemaChange& change : changes_.schema) {
-      if (change.after && !change.before && change.after->type == "table") {
-        if (!change.after->name.starts_with("sqlite_")) {
-          Line(change.after->sql + ";");
-          made_.push_back(*change.after);
+      if (change.after && !change.before && change.after->type == "table" &&
+          !change.after->name.starts_with("sqlite_") &&
+          !OwnedBy(changes_, change.after->name, /*made=*/true)) {
+        Ddl(change.after->sql + ";");
+        made_.push_back(*change.after);
+      }
+    }
+    if (by_module) {
+      for (const TableChanges& table : changes_.tables) {
+        if (OwnedBy(changes_, table.name, /*made=*/true)) {
+          Line(fmt::format("DELETE FROM main.{} WHERE {};", SqlIdentifier(table.name), kIfGuard));
         }
       }
+      CountFromHere();
     }
   }
 
   void DropTables() {
+    for (const TableChanges& table : changes_.tables) {
+      if (OwnedBy(changes_, table.name, /*made=*/false)) {
+        Note(fmt::format("(SELECT count(*) FROM main.{})={}", SqlIdentifier(table.name),
+                         table.rows.size()));
+      }
+    }
     for (const SchemaChange& change : changes_.schema) {
-      if (change.before && !change.after && change.before->type == "table" &&
-          change.before->name != kSequence) {
-        Note("NOT EXISTS(SELECT 1 FROM main." + SqlIdentifier(change.before->name) + ")");
-        Line("DROP TABLE main." + SqlIdentifier(change.before->name) + ";");
+      if (!change.before || change.after || change.before->type != "table" ||
+          change.before->name == kSequence ||
+          OwnedBy(changes_, change.before->name, /*made=*/false)) {
+        continue;
+      }
+      const std::string name = "main." + SqlIdentifier(change.before->name);
+      if (!change.before->virtual_table()) {
+        Note("NOT EXISTS(SELECT 1 FROM " + name + ")");
+      }
+      Ddl("DROP TABLE " + name + ";");
+    }
+  }
+
+  void PlanRebuilds() {
+    for (const SchemaChange& change : changes_.schema) {
+      if (change.altered()) {
+        rebuilds_.emplace_back(&change, RebuildTable(change, *options_.live, rebuilds_.size() + 1));
+        for (const std::string& sql : rebuilds_.back().second.save) {
+          Line(sql);
+        }
       }
     }
   }
 
-  void CreateObjects() {
-    for (const char* type : {"index", "view", "trigger"}) {
-      for (const SchemaChange& change : changes_.schema) {
-        if (change.after && change.after->type == type) {
-          Line(change.after->sql + ";");
-          made_.push_back(*change.after);
+  // Altered tables. All that was to be changed or to go went before, by its old values; what is to
+  // be comes after.
+  void RebuildTables() {
+    if (rebuilds_.empty()) {
+      return;
+    }
+    CountRows();
+    for (const auto& [altered, rebuild] : rebuilds_) {
+      const SchemaChange& change = *altered;
+      Exists("table", change.before->name, change.before->sql);
+      for (const std::string& condition : rebuild.conditions) {
+        Note(condition);
+      }
+      for (const std::string& sql : rebuild.copy) {
+        Line(sql);
+      }
+      Ddl("DROP TABLE main." + SqlIdentifier(change.before->name) + ";");
+      Ddl(change.after->sql + ";");
+      made_.push_back(*change.after);
+      for (const std::string& sql : rebuild.fill) {
+        Line(sql);
+      }
+      Note(rebuild.whole);
+      for (const std::string& sql : rebuild.clean) {
+        Line(sql);
+      }
+      // They went with the table; its triggers did before, unless they are off.
+      for (const auto& [key, object] : *options_.live) {
+        const bool goes = object.type == "trigger" ? options_.triggers_are_off
+                                                   : object.type != "table" && !object.sql.empty();
+        if (goes && object.table == change.before->name && !Goes(changes_, object)) {
+          again_.push_back(object);
         }
       }
     }
-    for (const SchemaObject& trigger : again_) {
-      Line(trigger.sql + ";");
-      made_.push_back(trigger);
+    CountFromHere();
+  }
+
+  void CreateObjects() {
+    const auto create = [&](const SchemaObject& object) {
+      Ddl(object.sql + ";");
+      made_.push_back(object);
+    };
+    for (const char* type : {"index", "view", "trigger"}) {
+      for (const SchemaObject& object : again_) {
+        if (object.type == type) {
+          create(object);
+        }
+      }
+      for (const SchemaChange& change : changes_.schema) {
+        if (change.after && change.after->type == type) {
+          create(*change.after);
+        }
+      }
     }
   }
 
   // --- rows
 
-  static std::string Exactly(const Column& column, const Value& value, TextEncoding encoding) {
-    const std::string name = SqlIdentifier(column.name);
-    // "+" takes the affinity off, COLLATE the column's collation: neither may make things equal.
-    std::string text = "+" + name + " IS " + SqlLiteral(value, encoding);
-    if (value.type == Value::Type::kText) {
-      text += " COLLATE BINARY";
-    } else if (value.type == Value::Type::kInteger) {
-      text += " AND typeof(" + name + ")='integer'";
-    } else if (value.type == Value::Type::kReal) {
-      text += " AND typeof(" + name + ")='real'";
-    }
-    return text;
-  }
-
-  std::string Where(const TableInfo& table, const RowChange& row) const {
-    std::vector<std::string> terms;
-    if (!table.without_rowid) {
-      terms.push_back(fmt::format("{}={}", table.rowid_name, row.rowid));
-    }
-    for (const int column : table.key) {  // finds the row by the index
-      const auto i = static_cast<size_t>(column);
-      terms.push_back(SqlIdentifier(table.columns[i].name) + "=" +
-                      SqlLiteral(row.before[i], table.encoding));
-    }
-    for (size_t i = 0; i < table.columns.size(); ++i) {
-      if (!table.columns[i].generated && static_cast<int>(i) != table.rowid_column) {
-        terms.push_back(Exactly(table.columns[i], row.before[i], table.encoding));
-      }
-    }
-    return " WHERE (SELECT 1 FROM temp.s3_undo_guard) AND " + All(terms, 0, terms.size()) + ";";
-  }
-
-  void Delete(const TableInfo& table, const RowChange& row) {
-    Line("DELETE FROM main." + SqlIdentifier(table.name) + Where(table, row));
-    ++rows_;
-  }
-
-  void Insert(const TableInfo& table, const RowChange& row) {
-    std::string names, values;
-    if (!table.without_rowid && table.rowid_column < 0) {
-      names = table.rowid_name;
-      values = fmt::format("{}", row.rowid);
-    }
-    for (size_t i = 0; i < table.columns.size(); ++i) {
-      if (!table.columns[i].generated) {
-        names.append(names.empty() ? "" : ",").append(SqlIdentifier(table.columns[i].name));
-        values.append(values.empty() ? "" : ",").append(SqlLiteral(row.after[i], table.encoding));
-      }
-    }
-    // OR ABORT: a constraint that says ON CONFLICT REPLACE must not take another row away.
-    Line("INSERT OR ABORT INTO main." + SqlIdentifier(table.name) + "(" + names + ") SELECT " +
-         values + " WHERE (SELECT 1 FROM temp.s3_undo_guard);");
-    ++rows_;
-  }
-
-  void Update(const TableInfo& table, const RowChange& row) {
-    std::string set;
-    for (size_t i = 0; i < table.columns.size(); ++i) {
-      if (!table.columns[i].generated && !(row.before[i] == row.after[i])) {
-        set.append(set.empty() ? "" : ",").append(SqlIdentifier(table.columns[i].name));
-        set.append("=").append(SqlLiteral(row.after[i], table.encoding));
-      }
-    }
-    if (!set.empty()) {  // else generated columns alone differ: they follow
-      Line("UPDATE OR ABORT main." + SqlIdentifier(table.name) + " SET " + set + Where(table, row));
-      ++rows_;
+  void Row(const std::string& sql) {
+    if (!sql.empty()) {
+      Line(sql);
+      ++changed_;
     }
   }
 
@@ -285,13 +310,19 @@ class Writer {
     }
     for (const RowChange& row : changes.rows) {
       // Under unique indexes an update can be in the way of another: all go, then all come.
-      const bool apart = row.op == RowOp::kUpdate && table.unique;
-      if (op == RowOp::kDelete && (row.op == RowOp::kDelete || apart)) {
-        Delete(*changes.before, row);
+      const bool apart =
+          row.op == RowOp::kUpdate && (table.unique || IsAltered(changes_, table.name));
+      if (op == RowOp::kDelete && row.op == RowOp::kDelete &&
+          OwnedBy(changes_, table.name, /*made=*/false)) {
+        // The module needs its storage to drop it.
+        Note(fmt::format("EXISTS(SELECT 1 FROM main.{} WHERE {})", SqlIdentifier(table.name),
+                         RowAsBefore(*changes.before, row)));
+      } else if (op == RowOp::kDelete && (row.op == RowOp::kDelete || apart)) {
+        Row(DeleteRow(*changes.before, row));
       } else if (op == RowOp::kUpdate && row.op == RowOp::kUpdate && !apart) {
-        Update(table, row);
+        Row(UpdateRow(table, row));
       } else if (op == RowOp::kInsert && (row.op == RowOp::kInsert || apart)) {
-        Insert(*changes.after, row);
+        Row(InsertRow(*changes.after, row));
       }
     }
     return Status::Ok();
@@ -340,7 +371,7 @@ class Writer {
   void Pragmas() {
     for (const PragmaChange& change : changes_.pragmas) {
       Note(fmt::format("(SELECT {} FROM pragma_{})={}", change.name, change.name, change.before));
-      Line(fmt::format("PRAGMA main.{}={};", change.name, change.after));
+      Ddl(fmt::format("PRAGMA main.{}={};", change.name, change.after));
     }
   }
 
@@ -363,9 +394,10 @@ class Writer {
   const ChangeSet& changes_;
   const ScriptOptions& options_;
   std::string out_;
-  uint64_t rows_ = 0;
+  uint64_t changed_ = 0;  // rows, of the script's own table too, since the last CountFromHere
   uint64_t notes_ = 0;
   std::vector<SchemaObject> again_, made_;
+  std::vector<std::pair<const SchemaChange*, Rebuild>> rebuilds_;
 };
 
 }  // namespace

@@ -1,15 +1,17 @@
 #include "restore/rows/undo.h"
 
+#include <string.h>
+
 #include <algorithm>
 #include <map>
 
 #include "common/os/file.h"
 #include "restore/rows/query.h"
+#include "restore/rows/row_compare.h"
+#include "restore/rows/virtual_table.h"
 
 namespace sqlite_s3 {
 namespace {
-
-constexpr int kBusyTimeoutMs = 10'000;
 
 using RowName = std::pair<std::string, std::string>;  // table, key
 
@@ -50,6 +52,49 @@ class ConflictSink : public DiffSink {
   std::vector<SchemaChange> schema_;
   std::vector<PragmaChange> pragmas_;
 };
+
+// Looks for rows that hold something in a column that is to go.
+class LostValueSink : public DiffSink {
+ public:
+  explicit LostValueSink(std::vector<std::string> columns) : columns_(std::move(columns)) {}
+  Status Schema(const std::vector<SchemaChange>&, const std::vector<PragmaChange>&) override {
+    return Status::Ok();
+  }
+  Status BeginTable(const TableChange& table) override {
+    table_ = table.after;
+    return Status::Ok();
+  }
+  Status Row(const RowChange& row) override {
+    for (size_t i = 0; i < row.after.size(); ++i) {
+      const Column& column = table_->columns[i];
+      if (std::find(columns_.begin(), columns_.end(), column.name) != columns_.end() &&
+          !(row.after[i] == column.standard.value_or(Value()))) {
+        found_.insert(column.name);
+      }
+    }
+    return Status::Ok();
+  }
+  const std::set<std::string>& found() const { return found_; }
+
+ private:
+  const std::vector<std::string> columns_;
+  const TableInfo* table_ = nullptr;
+  std::set<std::string> found_;
+};
+
+// Columns that an altered table has after `change`, and had not before.
+std::vector<std::string> AddedColumns(const SchemaChange& change) {
+  std::vector<std::string> added;
+  if (change.altered() && change.table_before && change.table_after) {
+    const std::vector<int> map = MapColumns(*change.table_before, *change.table_after);
+    for (size_t i = 0; i < map.size(); ++i) {
+      if (map[i] < 0 && !change.table_after->columns[i].generated) {
+        added.push_back(change.table_after->columns[i].name);
+      }
+    }
+  }
+  return added;
+}
 
 class Planner {
  public:
@@ -108,6 +153,7 @@ class Planner {
                    FormatTxid(plan_.until);
     script.live = now.schema.get();
     script.triggers_are_off = options_.triggers_are_off;
+    script.rebuild = plan_.rebuilt;
     ASSIGN_OR_RETURN(script.check_foreign_keys, ForeignKeyTables(now, back));
     auto text = WriteScript(back, script);
     if (text.code() == StatusCode::kFailedPrecondition) {
@@ -129,7 +175,11 @@ class Planner {
     }
     ConflictSink sink(rows_);
     RETURN_IF_ERROR(differ.Diff(after, now, later, sink));
+    ChooseRebuilds(*now.schema, sink.found(), back);
     for (const RowName& name : sink.found()) {
+      if (IsRebuilt(*now.schema, name.first)) {
+        continue;
+      }
       if (name.first == "sqlite_sequence") {
         // Later inserts need the numbers that they have used up.
         for (TableChanges& table : back->tables) {
@@ -162,6 +212,7 @@ class Planner {
         return ours.name == change.name;
       });
     }
+    RETURN_IF_ERROR(LookForLostValues(differ, after, now, later, sink.schema()));
     // Tables that are to go must have nothing more in them.
     for (const SchemaChange& change : plan_.changes.schema) {
       if (change.after && !change.before && change.after->type == "table" &&
@@ -174,6 +225,59 @@ class Planner {
           plan_.obstacles.push_back(
               "table '" + Printable(table.name) +
               "' was created by the commit, and has changed since: " + DescribeCounts(table));
+        }
+      }
+    }
+    return Status::Ok();
+  }
+
+  // A commit to a full-text table writes its index in places that every later one writes as well.
+  // Where its content tells what is in it, the content is reversed, and the index made anew.
+  void ChooseRebuilds(const Schema& schema, const std::set<RowName>& conflicts, ChangeSet* back) {
+    for (const RowName& name : conflicts) {
+      const SchemaObject* owner = OwnerOf(schema, name.first);
+      if (owner != nullptr && IsRebuildable(schema, *owner, name.first) &&
+          std::find(plan_.rebuilt.begin(), plan_.rebuilt.end(), owner->name) ==
+              plan_.rebuilt.end()) {
+        plan_.rebuilt.push_back(owner->name);
+      }
+    }
+    std::erase_if(back->tables,
+                  [&](const TableChanges& table) { return IsRebuilt(schema, table.name); });
+  }
+  bool IsRebuilt(const Schema& schema, const std::string& table) const {
+    const SchemaObject* owner = OwnerOf(schema, table);
+    return owner != nullptr && IsRebuildable(schema, *owner, table) &&
+           std::find(plan_.rebuilt.begin(), plan_.rebuilt.end(), owner->name) !=
+               plan_.rebuilt.end();
+  }
+
+  // Columns that the commit added go; what was put into them since would go with them.
+  Status LookForLostValues(Differ& differ, DatabaseState& after, DatabaseState& now,
+                           const std::vector<PageNumber>& later,
+                           const std::vector<SchemaChange>& later_schema) {
+    for (const SchemaChange& change : plan_.changes.schema) {
+      const std::vector<std::string> added = AddedColumns(change);
+      if (added.empty()) {
+        continue;
+      }
+      const std::string& table = change.after->name;
+      LostValueSink sink(added);
+      differ.Only({table});
+      RETURN_IF_ERROR(differ.Diff(after, now, later, sink));
+      differ.Only({});
+      for (const std::string& column : sink.found()) {
+        plan_.obstacles.push_back("later commits put values into column '" + Printable(column) +
+                                  "' of table '" + Printable(table) + "', which the commit added");
+      }
+      for (const SchemaChange& made : later_schema) {
+        for (const std::string& column : added) {
+          if (made.after && made.after->type != "table" &&
+              strcasestr(made.after->sql.c_str(), column.c_str()) != nullptr) {
+            plan_.obstacles.push_back(made.after->type + " '" + Printable(made.after->name) +
+                                      "' was made later, and names column '" + Printable(column) +
+                                      "', which the commit added");
+          }
         }
       }
     }
@@ -285,36 +389,6 @@ Result<std::vector<std::string>> ForeignKeyTables(DatabaseState& state, const Ch
     }
   }
   return std::vector<std::string>(tables.begin(), tables.end());
-}
-
-Status ApplyScript(const std::string& database, const std::string& script) {
-  ASSIGN_OR_RETURN(const bool exists, FileExists(database));
-  if (!exists) {
-    return NotFoundError("there is no database " + database);
-  }
-  ASSIGN_OR_RETURN(Connection db,
-                   Connection::Open(database, SQLITE_OPEN_READWRITE, "", kBusyTimeoutMs));
-  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
-  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  // Checkpoints are the application's, or its agent's: a second one at work beside them is what the
-  // WAL-reset bug of older versions needs (sqlite.org/wal.html#walresetbug).
-  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  sqlite3_wal_autocheckpoint(db.get(), 0);
-  char* message = nullptr;
-  const int rc = sqlite3_exec(db.get(), script.c_str(), nullptr, nullptr, &message);
-  const std::string text = message != nullptr ? message : "";
-  sqlite3_free(message);
-  if (rc == SQLITE_OK) {
-    return Status::Ok();
-  }
-  const Status status = SqliteStatus(rc, "undo in " + database, db.get());
-  (void)db.Exec("ROLLBACK");  // fails when SQLite has done so
-  if (text.find("not as the script expects") != std::string::npos ||
-      (rc & 0xff) == SQLITE_CONSTRAINT) {
-    return FailedPreconditionError(database + ": nothing was changed: " + Printable(text) +
-                                   ", hint: did it change since the replica's last commit?");
-  }
-  return status;
 }
 
 }  // namespace sqlite_s3

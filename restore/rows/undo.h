@@ -23,6 +23,7 @@ struct UndoPlan {
   std::vector<UndoConflict> conflicts;
   std::vector<std::string> obstacles;  // other reasons why it cannot be undone
   std::vector<std::string> left_out;   // what is not undone, and does no harm
+  std::vector<std::string> rebuilt;    // full-text tables whose index is made anew
   std::string script;                  // empty when there are conflicts or obstacles
 };
 
@@ -40,8 +41,5 @@ Result<UndoPlan> PlanUndo(Replica& replica, const UndoOptions& options, Progress
 
 // Which tables' foreign keys a script with these changes must check.
 Result<std::vector<std::string>> ForeignKeyTables(DatabaseState& state, const ChangeSet& changes);
-
-// Runs a script made with triggers_are_off on a database. All or nothing.
-Status ApplyScript(const std::string& database, const std::string& script);
 
 }  // namespace sqlite_s3

@@ -110,16 +110,41 @@ class UndoTest(unittest.TestCase):
         self.run_tool("undo", self.url, wrong, code=4)
         self.assertIn(f"conflict: orders id=2, changed by TXID {later}\n", self.errors)
         script = self.run_tool("undo", self.url, wrong, "--until", "txid:" + wrong)
-        self.assertIn("COMMIT;", script)
+        self.assertIn("RELEASE s3_undo;", script)
 
     def test_what_cannot_be_reversed_is_refused_with_the_reason(self):
         altered = self.commit("ALTER TABLE orders ADD COLUMN note TEXT")
+        self.commit("UPDATE orders SET note='paid' WHERE id=2")
         self.run_tool("undo", self.url, altered, code=4)
-        self.assertIn("obstacle: table 'orders' was altered", self.errors)
+        self.assertIn("obstacle: later commits put values into column 'note' of table 'orders'",
+                      self.errors)
         self.run_tool("undo", self.url, "ffffffffffffff00", code=3)
         self.run_tool("undo", self.url, "10 minutes ago", code=2)
         self.run_tool("undo", self.url, "0000000000000001", code=3)  # the first image is its state
         self.run_tool("diff", self.url, altered, altered, "--table", "no such", code=3)
+
+    def test_a_dropped_column_comes_back_and_a_search_index_follows(self):
+        self.app.executescript(
+            "CREATE VIRTUAL TABLE found USING fts5(item, content='orders', content_rowid='id');"
+            "CREATE TRIGGER found_i AFTER INSERT ON orders BEGIN INSERT INTO found(rowid,item)"
+            " VALUES(new.id,new.item); END;"
+            "CREATE TRIGGER found_d AFTER DELETE ON orders BEGIN INSERT INTO found(found,rowid,item)"
+            " VALUES('delete',old.id,old.item); END;"
+            "INSERT INTO found(found) VALUES('rebuild');")
+        wrong = self.commit("DELETE FROM orders WHERE id=1")
+        self.commit("INSERT INTO orders(customer,item,price) VALUES(2,'black tea',3.5)")
+        self.run_tool("undo", self.url, wrong, "--apply", self.path)
+        self.assertIn("index of the full-text table 'found' made anew", self.errors)
+        self.assertEqual(self.app.execute("SELECT rowid FROM found('tea') ORDER BY 1").fetchall(),
+                         [(1,), (4,)])
+        self.app.execute("INSERT INTO found(found) VALUES('integrity-check')")
+        before = self.content()
+        dropped = self.commit("ALTER TABLE orders DROP COLUMN price")
+        script = self.run_tool("undo", self.url, dropped)
+        shell = subprocess.run(["sqlite3", "-bail", self.path], input=script, text=True,
+                               check=False, capture_output=True)
+        self.assertEqual((shell.returncode, shell.stderr), (0, ""))
+        self.assertEqual(self.content(), before)
 
     def test_an_undo_is_itself_undone(self):
         wrong = self.commit("DELETE FROM orders")

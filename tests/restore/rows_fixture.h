@@ -3,6 +3,7 @@
 // script is tried on.
 
 #include "restore/command.h"
+#include "restore/rows/apply_script.h"
 #include "restore/rows/difference.h"
 #include "restore/rows/query.h"
 #include "restore/rows/undo.h"
@@ -72,7 +73,7 @@ class RowsFixture : public RestoreFixture {
     auto db = Connection::Open(path, SQLITE_OPEN_READWRITE, "", 0);
     EXPECT_OK(db);
     EXPECT_EQ(*db->QueryText("PRAGMA integrity_check"), "ok");
-    Query search(db->get(), "SELECT name FROM sqlite_schema WHERE sql LIKE '%USING fts5%'");
+    Query search(db->get(), "SELECT name FROM sqlite_schema WHERE sql LIKE '%USING fts5(%'");
     while (search.Next()) {
       const std::string name = SqlIdentifier(search.Text(0));
       EXPECT_OK(db->Exec(
@@ -111,6 +112,32 @@ class RowsFixture : public RestoreFixture {
     }
     return rows;
   }
+};
+
+// With one history, of pages of 512 bytes, that a test writes commit by commit.
+class OneHistoryFixture : public RowsFixture {
+ protected:
+  explicit OneHistoryFixture(int auto_vacuum = 0) : history_(*store_, 512, 1, auto_vacuum) {}
+  // One commit.
+  Txid Run(const std::string& sql) {
+    const bool alone = sql.starts_with("VACUUM") || sql.starts_with("PRAGMA");
+    const Txid txid = history_.Run(alone ? sql : "BEGIN;" + sql + ";COMMIT");
+    EXPECT_TRUE(txid) << sql;
+    history_.history().Cut();
+    return txid;
+  }
+  void Fill(const std::string& table, int rows) {
+    Run("CREATE TABLE " + table +
+        ";WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<" +
+        std::to_string(rows) + ") INSERT INTO " + table.substr(0, table.find('(')) +
+        "(v) SELECT printf('%.*c', 40+i, 'v') FROM c");
+  }
+  ChangeSet Changes(Txid a, Txid b) {
+    auto difference = Diff(a, b);
+    EXPECT_OK(difference);
+    return difference.ok() ? difference->changes : ChangeSet();
+  }
+  SqliteHistory history_;
 };
 
 }  // namespace sqlite_s3

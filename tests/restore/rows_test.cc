@@ -155,29 +155,9 @@ INSTANTIATE_TEST_SUITE_P(Encodings, RowsTest,
                                             ::testing::Values("UTF-16le", "UTF-16be")),
                          Name);
 
-class DiffTest : public RowsFixture {
+class DiffTest : public OneHistoryFixture {
  protected:
-  explicit DiffTest(int auto_vacuum = 0) : history_(*store_, 512, 1, auto_vacuum) {}
-  // One commit.
-  Txid Run(const std::string& sql) {
-    const bool alone = sql.starts_with("VACUUM") || sql.starts_with("PRAGMA");
-    const Txid txid = history_.Run(alone ? sql : "BEGIN;" + sql + ";COMMIT");
-    EXPECT_TRUE(txid) << sql;
-    history_.history().Cut();
-    return txid;
-  }
-  void Fill(const std::string& table, int rows) {
-    Run("CREATE TABLE " + table +
-        ";WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<" +
-        std::to_string(rows) + ") INSERT INTO " + table.substr(0, table.find('(')) +
-        "(v) SELECT printf('%.*c', 40+i, 'v') FROM c");
-  }
-  ChangeSet Changes(Txid a, Txid b) {
-    auto difference = Diff(a, b);
-    EXPECT_OK(difference);
-    return difference.ok() ? difference->changes : ChangeSet();
-  }
-  SqliteHistory history_;
+  using OneHistoryFixture::OneHistoryFixture;
 };
 
 TEST_F(DiffTest, AVacuumBetweenShowsNoRow) {
