@@ -388,8 +388,9 @@ Status EngineImpl::MakeRoomIfDue() {
     return Status::Ok();
   }
   auto outcome = capture_->MakeRoom(*this);
-  if (outcome.ok() && !outcome->complete && frames >= 2 * threshold && threshold > 0 &&
-      (unannounced_ > 0 || asked) && config_.options.write_lock) {
+  // Not when it is the capture that is behind: to hold off writers would gain nothing.
+  if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold &&
+      threshold > 0 && (unannounced_ > 0 || asked) && config_.options.write_lock) {
     outcome = MakeRoomUnderWriteLock(kWriteLockTimeoutMs);
   }
   if (!outcome.ok()) {
