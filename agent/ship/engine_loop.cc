@@ -389,7 +389,7 @@ Status EngineImpl::MakeRoomIfDue() {
   }
   auto outcome = capture_->MakeRoom(*this);
   // Not when it is the capture that is behind: to hold off writers would gain nothing.
-  if (outcome.ok() && outcome->ran && !outcome->complete && frames >= 2 * threshold &&
+  if (outcome.ok() && outcome->captured && !outcome->complete && frames >= 2 * threshold &&
       threshold > 0 && (unannounced_ > 0 || asked) && config_.options.write_lock) {
     outcome = MakeRoomUnderWriteLock(kWriteLockTimeoutMs);
   }
@@ -398,7 +398,9 @@ Status EngineImpl::MakeRoomIfDue() {
   }
   checkpoints_ += outcome->ran ? 1 : 0;
   worker_room_done_at_ = outcome->complete ? capture_->captured_frames() : 0;
-  worker_room_retry_at_ = outcome->complete ? 0 : frames + threshold / 8 + 1;
+  // Each time the pin moves, a writer beyond its own threshold makes a checkpoint up to there: not
+  // for a few frames.
+  worker_room_retry_at_ = outcome->complete ? 0 : frames + threshold / 4 + frames / 8 + 1;
   return Status::Ok();
 }
 

@@ -97,7 +97,8 @@ enum class CaptureOutcome {
 };
 
 struct CheckpointOutcome {
-  bool ran = false;
+  bool captured = false;  // everything, and the pin was moved; the rest is false without it
+  bool ran = false;       // else another connection was in a checkpoint
   bool complete = false;  // everything is backfilled: the next writer resets the WAL
   int wal_frames = 0;
 };

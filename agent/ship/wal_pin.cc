@@ -1,6 +1,7 @@
 // The pin and the checkpoints of WalCapture.
 
 #include <sched.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -92,6 +93,7 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLo
   if (moved != CaptureOutcome::kCaughtUp) {
     return result;
   }
+  result.captured = true;
   if (lock != nullptr) {
     if (!lock->StillHeld()) {
       return result;  // what the checkpoint can do without the lock was done before
@@ -110,10 +112,14 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLo
   RETURN_IF_ERROR(SqliteStatus(rc, "checkpoint", connections_[1 - pinned_].get()));
   result.ran = true;
   result.wal_frames = log;
-  result.complete = log == done;
+  // A writer that went on meanwhile keeps the WAL from being reset.
+  result.complete = log == done && index_.PeekMaxFrame() == static_cast<uint32_t>(log);
   wants_room_ = wants_room_ && !result.complete;
-  // Move again: with everything backfilled the new reader gets slot 0, and the next writer resets.
-  ASSIGN_OR_RETURN(moved, MovePin(sink));
+  if (result.complete) {
+    // With everything backfilled the new reader gets slot 0, and the next writer resets the WAL.
+    // Else a pin that moves on invites the writer to a checkpoint of what little came meanwhile.
+    ASSIGN_OR_RETURN(moved, MovePin(sink));
+  }
   return result;
 }
 
@@ -141,6 +147,13 @@ Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, 
     result = captured.status();
   } else if (lock.StillHeld()) {
     result = MakeRoom(sink, &lock);
+    // A writer beyond its own threshold checkpoints after each commit, which needs no write lock:
+    // it ends, and the next one has to wait for us.
+    while (result.ok() && result->captured && !result->ran && lock.StillHeld()) {
+      const timespec pause{0, 200'000};
+      nanosleep(&pause, nullptr);
+      result = MakeRoom(sink, &lock);
+    }
   }
   *held_us = lock.LetGo();
   return result;
