@@ -24,6 +24,15 @@ Status CanRebuild(const SchemaChange& change) {
   if (!from->without_rowid && (from->rowid_name.empty() || to->rowid_name.empty())) {
     return FailedPreconditionError("the columns of " + name + " take every name of the rowid");
   }
+  const std::vector<int> map = MapColumns(*from, *to);
+  for (size_t i = 0; i < map.size(); ++i) {
+    // What is in a column that was declared otherwise may be what INSERT would not put there.
+    if (map[i] >= 0 &&
+        from->columns[static_cast<size_t>(map[i])].affinity != to->columns[i].affinity) {
+      return FailedPreconditionError("the type of column '" + Printable(to->columns[i].name) +
+                                     "' of " + name + " was altered");
+    }
+  }
   return Status::Ok();
 }
 

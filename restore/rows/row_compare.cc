@@ -249,10 +249,10 @@ Result<uint64_t> CountRenumbered(const RowsOnPages& before, const RowsOnPages& a
   RETURN_IF_ERROR(a.Open());
   RETURN_IF_ERROR(b.Open());
   uint64_t renumbered = 0;
-  while (!a.done() && !b.done()) {
+  for (int64_t number = 1; !a.done() && !b.done(); ++number) {
     ASSIGN_OR_RETURN(const Bytes old_payload, a.Payload());
     ASSIGN_OR_RETURN(const Bytes new_payload, b.Payload());
-    if (old_payload != new_payload) {
+    if (old_payload != new_payload || b.cell().rowid != number) {
       return uint64_t{0};
     }
     renumbered += a.cell().rowid != b.cell().rowid ? 1U : 0U;

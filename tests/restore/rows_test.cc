@@ -202,6 +202,13 @@ TEST_F(DiffTest, RowsThatAVacuumNumberedAnewAreSaidToBeSoAndNotShown) {
   EXPECT_TRUE(refused->script.empty());
 }
 
+TEST_F(DiffTest, EqualRowsThatComeAndGoAreNoVacuum) {
+  Run("CREATE TABLE p(v); INSERT INTO p VALUES('x'),('x'),('x')");
+  const Txid turned = Run("DELETE FROM p WHERE rowid=1; INSERT INTO p VALUES('x')");
+  EXPECT_EQ(RowsIn(Changes(turned.Prev(), turned)), 2u);
+  ExpectUndone(history_, turned);
+}
+
 class AutoVacuumTest : public DiffTest, public ::testing::WithParamInterface<int> {
  protected:
   AutoVacuumTest() : DiffTest(GetParam()) {}

@@ -123,6 +123,13 @@ TEST_F(UndoAlterTest, APrimaryKeyThatWasAlteredIsRefused) {
   EXPECT_THAT(Obstacles(altered, altered), Contains(HasSubstr("primary key of table 'log'")));
 }
 
+TEST_F(UndoAlterTest, AnotherTypeOfAColumnIsRefusedForItsValuesWouldBeConverted) {
+  const Txid altered =
+      Run("PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql=replace(sql,'b, c','b TEXT, c') "
+          "WHERE name='k'; PRAGMA writable_schema=RESET");
+  EXPECT_THAT(Obstacles(altered, altered), Contains(HasSubstr("type of column 'b'")));
+}
+
 TEST_F(UndoAlterTest, WhereverTheTransactionEndsNothingIsChanged) {
   const Txid altered =
       Run("ALTER TABLE k ADD COLUMN n; UPDATE k SET n=1 WHERE id=1;"
