@@ -225,6 +225,7 @@ class WalCapture {
   Status ReadExistingWal(const std::optional<WalPosition>& resume);
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink, BoundedWriteLock* lock);
   Status BeginRead(int which);
+  bool WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backfilled);
   void EndRead(int which);
   Result<WalIndexHeader> ReadIndex();
   Status OnReset(const WalIndexHeader& header);

@@ -35,9 +35,6 @@ int AskAgainAtOnce(void* deadline, int) {
 }  // namespace
 
 Status WalCapture::BeginRead(int which) {
-  if (!connections_[which]) {
-    RETURN_IF_ERROR(OpenConnection(which));  // it was closed while the database was at rest
-  }
   auto begun = begin_[which].Run();
   if (!begun.ok()) {
     return begun.status();
@@ -58,13 +55,31 @@ void WalCapture::EndRead(int which) {
   }
 }
 
+// Whether a reader that begins now gets the slot where no checkpoint waits for it; if not, it may
+// all the same.
+bool WalCapture::WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backfilled) {
+  if (backfilled == header.max_frame) {
+    // Slot 0. A checkpoint that did the last of the backfill holds it for a moment yet, and readers
+    // take another one, which a RESTART then waits for. After one that did nothing, there is
+    // nothing to do for others either: nobody takes slot 0 away as long as no frame comes.
+    return !AnotherConnectionCheckpoints();
+  }
+  // One that is marked with the last frame. Where there is none, and no free one to mark, a reader
+  // shares one with an older mark, and checkpoints stop there.
+  return index_.HasReadMark(header.max_frame);
+}
+
 Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   if (sink.MustHoldPin()) {
     return CaptureOutcome::kNoRoom;
   }
   int next = 1 - pinned_;
+  if (!connections_[next]) {
+    RETURN_IF_ERROR(OpenConnection(next));  // it was closed while the database was at rest
+  }
   const uint32_t backfilled = index_.BackfilledFrames();
   const auto before = index_.ReadHeader();  // the new reader sees this, or more
+  const bool placed = before && WillBeInNobodysWay(*before, backfilled);
   RETURN_IF_ERROR(BeginRead(next));
   auto outcome = Capture(sink, kEverything);
   if (!outcome.ok() || *outcome != CaptureOutcome::kCaughtUp) {
@@ -78,10 +93,7 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
   pinned_ = next;
   // Not what was captured: of that, the last commits may be later than what the reader sees.
-  // And a reader that found no slot to mark shares one with an older mark: checkpoints stop there.
-  const bool marked = before && (backfilled == before->max_frame ||  // slot 0 needs no mark
-                                 index_.HasReadMark(before->max_frame));
-  pin_frame_ = marked ? before->max_frame : kEverything;
+  pin_frame_ = placed ? before->max_frame : kEverything;
   pin_salt1_ = before ? before->salt1 : 0;
   pin_backfilled_ = backfilled;
   return outcome;

@@ -222,6 +222,50 @@ TEST(AttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
 
+// A checkpoint says that all is backfilled a moment before it lets go of slot 0. A reader that
+// begins in between gets another slot, and a TRUNCATE would wait for it for as long as it may.
+const sqlite3_io_methods* methods_of_shm = nullptr;
+std::atomic<Engine*> looks_first{nullptr};
+std::atomic<int> looks_left{0};
+
+int LetEngineLookFirst(sqlite3_file* file, int offset, int n, int flags) {
+  constexpr int kReaderSlot0 = 3;
+  Engine* const engine = looks_first;
+  if (engine != nullptr && offset == kReaderSlot0 &&
+      flags == (SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE) && looks_left > 0) {
+    --looks_left;
+    for (const uint64_t looks = engine->GetStatus(false).looks;
+         engine->GetStatus(false).looks < looks + 5;) {
+      std::this_thread::yield();  // the pin moves when it sees that all is backfilled
+    }
+  }
+  return methods_of_shm->xShmLock(file, offset, n, flags);
+}
+
+TEST(AttacksTest, PinTakenWhileACheckpointLetsGoOfSlot0MovesOnceMore) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  db.Start();
+  sqlite3_file* file = nullptr;
+  ASSERT_EQ(sqlite3_file_control(db.app().get(), "main", SQLITE_FCNTL_FILE_POINTER, &file),
+            SQLITE_OK);
+  methods_of_shm = file->pMethods;
+  sqlite3_io_methods methods = *methods_of_shm;
+  methods.xShmLock = LetEngineLookFirst;
+  file->pMethods = &methods;
+  looks_first = &db.engine();
+  for (int i = 0; i < 3; ++i) {
+    looks_left = 1;
+    db.Exec("insert into t(a) values(1)");
+    EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
+    EXPECT_EQ(looks_left, 0);
+  }
+  looks_first = nullptr;
+  file->pMethods = methods_of_shm;
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
 // Commits right after an engine's reader got its snapshot, before what is new is captured.
 std::atomic<Connection*> commits_in_between{nullptr};
 std::atomic<bool> committed_in_between{false};
