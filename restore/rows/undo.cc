@@ -335,8 +335,11 @@ class Planner {
       ASSIGN_OR_RETURN(DatabaseState after, differ.Follow(before, cursor->Now(), changed));
       ConflictSink sink(wanted);
       RETURN_IF_ERROR(differ.Diff(before, after, changed, sink));
-      for (const RowName& name : sink.found()) {
-        found[name].push_back(cursor->txid());
+      for (const RowName& name : wanted) {
+        // A VACUUM that numbers a table anew takes its rowids from all of its rows.
+        if (sink.found().contains(name) || sink.renumbered().contains(name.first)) {
+          found[name].push_back(cursor->txid());
+        }
       }
       cursor->UnpinAll();
       before = std::move(after);

@@ -202,6 +202,18 @@ TEST_F(DiffTest, RowsThatAVacuumNumberedAnewAreSaidToBeSoAndNotShown) {
   EXPECT_TRUE(refused->script.empty());
 }
 
+TEST_F(DiffTest, AVacuumIsNamedAmongTheCommitsThatTookARow) {
+  Fill("p(v)", 60);
+  const Txid touched = Run("UPDATE p SET v='x' WHERE rowid=30");
+  Run("DELETE FROM p WHERE rowid<20");
+  const Txid vacuum = Run("VACUUM");
+  const Txid now = Run("INSERT INTO p VALUES('later')");
+  auto plan = Plan(touched, now);
+  ASSERT_OK(plan);
+  ASSERT_EQ(plan->conflicts.size(), 1u);
+  EXPECT_EQ(plan->conflicts[0].txids, std::vector<Txid>{vacuum});
+}
+
 TEST_F(DiffTest, EqualRowsThatComeAndGoAreNoVacuum) {
   Run("CREATE TABLE p(v); INSERT INTO p VALUES('x'),('x'),('x')");
   const Txid turned = Run("DELETE FROM p WHERE rowid=1; INSERT INTO p VALUES('x')");
