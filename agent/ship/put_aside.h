@@ -4,9 +4,13 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/base/bytes.h"
+#include "common/base/hash.h"
 #include "common/base/status.h"
+#include "common/os/fd.h"
 
 namespace sqlite_s3 {
 
@@ -22,7 +26,7 @@ class PutAside {
 
   // After an error some of the bytes may be there: Clear.
   Status Append(ByteSpan bytes);
-  // All of them. They stay.
+  // All of them. They stay. kCorruption when the file has not what was written to it.
   Result<Bytes> Read() const;
   void Clear();
 
@@ -31,10 +35,13 @@ class PutAside {
 
  private:
   static constexpr size_t kMostInMemory = 16 << 10;
+  Status Write(const Fd& fd, uint64_t at, ByteSpan bytes);
+
   std::string path_;
   Bytes memory_;
   bool in_file_ = false;
   uint64_t size_bytes_ = 0;
+  std::vector<std::pair<uint64_t, Digest>> pieces_;  // of the file, as written: size in bytes
 };
 
 }  // namespace sqlite_s3

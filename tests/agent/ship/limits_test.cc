@@ -1,5 +1,6 @@
 // Rate limits and the request budget: commits come later, and nothing is lost or held up by it.
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -204,6 +205,19 @@ TEST(PutAsideTest, GivesBackWhatWasAppendedFromMemoryAndFile) {
   moved.Clear();
   EXPECT_NE(access(path.c_str(), F_OK), 0);
   EXPECT_TRUE(moved.empty());
+}
+
+TEST(PutAsideTest, BytesThatChangedInTheFileAreCorruption) {
+  TempDir dir;
+  const std::string path = dir.path() + "/aside";
+  PutAside aside(path);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_OK(aside.Append(Bytes(40'000, 'a')));
+  }
+  ASSERT_OK(aside.Read());
+  ASSERT_OK_AND_ASSIGN(const Fd fd, OpenFile(path, O_WRONLY));
+  ASSERT_OK(WriteAt(fd, 100'000, AsBytes("b"), path));
+  EXPECT_STATUS(aside.Read(), StatusCode::kCorruption);
 }
 
 // --- an engine under limits
