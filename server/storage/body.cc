@@ -211,10 +211,10 @@ StorageResult<size_t> ChunkReader::ReadPiece(Session& session, std::span<uint8_t
                                 [](uint64_t at, const Leaf& leaf) { return at < leaf.begin; });
   const Leaf& leaf = *std::prev(after);  // the first begins at 0
   uint64_t in_leaf = at_ - leaf.begin;
-  Query query = leaf.is_inline ? session.Use("SELECT id, 0 FROM content WHERE id = ?1")
-                               : session.Use(
-                                     "SELECT rowid, offset FROM chunk WHERE content = ?1 AND "
-                                     "offset <= ?2 ORDER BY offset DESC LIMIT 1");
+  SqlQuery query = leaf.is_inline ? session.Use("SELECT id, 0 FROM content WHERE id = ?1")
+                                  : session.Use(
+                                        "SELECT rowid, offset FROM chunk WHERE content = ?1 AND "
+                                        "offset <= ?2 ORDER BY offset DESC LIMIT 1");
   query.Bind(1, leaf.content);
   if (!leaf.is_inline) {
     query.Bind(2, static_cast<int64_t>(in_leaf));
@@ -250,7 +250,7 @@ StorageResult<std::vector<Leaf>> ReadLeaves(Session& session, const ObjectRow& r
     leaves.push_back({row.content, 0, row.info.size_bytes, false});
     return leaves;
   }
-  Query query = session.Use(
+  SqlQuery query = session.Use(
       "SELECT p.part, p.size, c.data IS NOT NULL FROM content_part p JOIN content c ON c.id = "
       "p.part "
       "WHERE p.content = ? ORDER BY p.number");
@@ -285,9 +285,9 @@ StorageResult<std::unique_ptr<BodyReader>> OpenBody(std::shared_ptr<BucketImpl> 
     return Opened(std::make_unique<MemoryReader>(Bytes()));
   }
   // A statement of its own sees the newest commit: what it does not find has been removed since.
-  Query query = layout == Layout::kOurs
-                    ? session.Use("SELECT parts, data FROM content WHERE id = ?")
-                    : session.Use("SELECT 0, value FROM data WHERE key = ?");
+  SqlQuery query = layout == Layout::kOurs
+                       ? session.Use("SELECT parts, data FROM content WHERE id = ?")
+                       : session.Use("SELECT 0, value FROM data WHERE key = ?");
   if (layout == Layout::kOurs) {
     query.Bind(1, row.content);
   } else {

@@ -58,7 +58,7 @@ Status BucketImpl::Start() {
   }
   ASSIGN_OR_RETURN(auto session, Reader());
   auto setting = [&](std::string_view name) -> Result<std::string> {
-    Query query = session->Use("SELECT value FROM setting WHERE name = ?");
+    SqlQuery query = session->Use("SELECT value FROM setting WHERE name = ?");
     ASSIGN_OR_RETURN(bool found, query.Bind(1, name).Step());
     return found ? std::string(query.Text(0)) : std::string();
   };
@@ -144,7 +144,7 @@ StorageStatus BucketImpl::SetVersioning(Versioning versioning) {
 
 StorageResult<std::string> BucketImpl::GetDocument(const std::string& name) {
   ASSIGN_OR_RETURN(auto session, Reader());
-  Query query = session->Use("SELECT value FROM document WHERE name = ?");
+  SqlQuery query = session->Use("SELECT value FROM document WHERE name = ?");
   ASSIGN_OR_RETURN(bool found, query.Bind(1, name).Step());
   if (!found) {
     return StorageStatus(Reason::kNoSuchDocument, "the bucket has no document '" + name + "'");

@@ -11,7 +11,7 @@ namespace sqlite_s3::server {
 namespace {
 
 // `text` < every upper bound: SQLite sorts blobs after text, so an empty one is above all keys.
-void BindUpper(Query& query, int index, std::string_view prefix, const std::string& upper) {
+void BindUpper(SqlQuery& query, int index, std::string_view prefix, const std::string& upper) {
   if (prefix.empty()) {
     query.BindBlob(index, {});
   } else {
@@ -47,7 +47,7 @@ class Cursor {
   }
   void SkipTo(std::string lower) { lower_ = std::move(lower); }
   // Binds ?1 and ?2.
-  void Bind(Query& query) const {
+  void Bind(SqlQuery& query) const {
     query.Bind(1, lower_);
     BindUpper(query, 2, prefix_, upper_);
   }
@@ -75,7 +75,7 @@ template <typename OnRow, typename OnPrefix>
 StorageStatus Walk(Session& session, const char* sql, Cursor& cursor, OnRow on_row,
                    OnPrefix on_prefix) {
   while (true) {
-    Query query = session.Use(sql);
+    SqlQuery query = session.Use(sql);
     cursor.Bind(query);
     while (true) {
       ASSIGN_OR_RETURN(bool row, query.Step());
@@ -119,7 +119,7 @@ StorageResult<ListResult> BucketImpl::List(const ListRequest& request) {
       "checksum_algorithm, checksum, checksum_type, storage_class, owner FROM object "
       "WHERE key >= ?1 AND key < ?2 AND NOT delete_marker ORDER BY key",
       cursor,
-      [&](const Query& query) {
+      [&](const SqlQuery& query) {
         if (full()) {
           return false;
         }
@@ -152,7 +152,7 @@ StorageResult<ListVersionsResult> BucketImpl::ListVersions(const ListVersionsReq
     result.is_truncated = room == 0;
     return room-- == 0;
   };
-  auto add = [&](const Query& query, bool latest) {
+  auto add = [&](const SqlQuery& query, bool latest) {
     if (full()) {
       return false;
     }
@@ -177,7 +177,7 @@ StorageResult<ListVersionsResult> BucketImpl::ListVersions(const ListVersionsReq
       ASSIGN_OR_RETURN(auto null, FindOld(*session, request.key_marker, kNullVersion));
       seq = null ? null->seq : 0;
     }
-    Query query = session->Use(
+    SqlQuery query = session->Use(
         "SELECT key, seq, version_id, modified_us, delete_marker, size, etag, content, parts, "
         "checksum_algorithm, checksum, checksum_type, storage_class, owner FROM old_version "
         "WHERE key = ?1 AND seq < ?2 ORDER BY seq DESC");
@@ -200,7 +200,7 @@ StorageResult<ListVersionsResult> BucketImpl::ListVersions(const ListVersionsReq
       "SELECT key, seq, version_id, modified_us, delete_marker, size, etag, content, parts, "
       "checksum_algorithm, checksum, checksum_type, storage_class, owner, 0 FROM old_version "
       "WHERE key >= ?1 AND key < ?2 ORDER BY 1, 2 DESC",
-      cursor, [&](const Query& query) { return add(query, query.Int(kListColumns) != 0); },
+      cursor, [&](const SqlQuery& query) { return add(query, query.Int(kListColumns) != 0); },
       [&](const std::string& prefix) {
         if (full()) {
           return false;
@@ -238,7 +238,7 @@ StorageResult<ListUploadsResult> BucketImpl::ListUploads(const ListUploadsReques
       "SELECT key, upload_id, initiated_us, want_algorithm, want_type, storage_class, owner "
       "FROM upload WHERE key >= ?1 AND key < ?2 ORDER BY key, upload_id",
       cursor,
-      [&](const Query& query) {
+      [&](const SqlQuery& query) {
         if (within && query.Text(0) == request.key_marker &&
             query.Text(1) <= request.upload_id_marker) {
           return true;

@@ -14,7 +14,7 @@ class Migration {
   explicit Migration(Session& session) : session_(session) {}
 
   Status Objects(const char* sql) {
-    Query rows = session_.Use(sql);
+    SqlQuery rows = session_.Use(sql);
     while (true) {
       ASSIGN_OR_RETURN(bool row, rows.Step());
       if (!row) {
@@ -33,8 +33,8 @@ class Migration {
       object.seq = object.info.modified_us;
       ASSIGN_OR_RETURN(object.content, Store(value));
       BoundAttributes bound;
-      Query insert = session_.Use("INSERT INTO object (" SQLITE_S3_OBJECT_COLUMNS
-                                  ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+      SqlQuery insert = session_.Use("INSERT INTO object (" SQLITE_S3_OBJECT_COLUMNS
+                                     ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
       BindObject(insert, object, bound);
       RETURN_IF_ERROR(insert.Run());
     }
@@ -47,7 +47,7 @@ class Migration {
         "substr(hex(upload_id), 1, 8) || '-' || substr(hex(upload_id), 9, 4) || '-' || "
         "substr(hex(upload_id), 13, 4) || '-' || substr(hex(upload_id), 17, 4) || '-' || "
         "substr(hex(upload_id), 21)), " SQLITE_S3_S3ITE_TIME " FROM multipart_upload"));
-    Query rows = session_.Use(
+    SqlQuery rows = session_.Use(
         "SELECT lower("
         "substr(hex(upload_id), 1, 8) || '-' || substr(hex(upload_id), 9, 4) || '-' || "
         "substr(hex(upload_id), 13, 4) || '-' || substr(hex(upload_id), 17, 4) || '-' || "
@@ -61,7 +61,7 @@ class Migration {
       ByteSpan value = rows.Blob(2);
       std::string etag = rows.IsNull(3) ? Md5::Hex(value) : std::string(rows.Text(3));
       ASSIGN_OR_RETURN(int64_t content, Store(value));
-      Query insert = session_.Use(
+      SqlQuery insert = session_.Use(
           "INSERT INTO upload_part (upload_id, number, content, size, etag, modified_us) "
           "VALUES (?, ?, nullif(?, 0), ?, ?, ?)");
       RETURN_IF_ERROR(insert.Bind(1, rows.Text(0))
@@ -80,7 +80,7 @@ class Migration {
       return int64_t{0};
     }
     int64_t id = ++last_content_;
-    Query content = session_.Use("INSERT INTO content VALUES (?, ?, 0, ?)");
+    SqlQuery content = session_.Use("INSERT INTO content VALUES (?, ?, 0, ?)");
     content.Bind(1, id).Bind(2, static_cast<int64_t>(value.size()));
     if (value.size() <= kInlineBytes) {
       content.BindBlob(3, value);

@@ -50,7 +50,7 @@ StorageResult<ObjectRow> Find(Session& session, const std::string& key,
 
 Result<std::vector<PartInfo>> ReadParts(Session& session, int64_t content) {
   std::vector<PartInfo> parts;
-  Query query = session.Use(
+  SqlQuery query = session.Use(
       "SELECT number, size, etag, checksum_algorithm, checksum, checksum_type FROM content_part "
       "WHERE content = ? ORDER BY number LIMIT 10000");
   query.Bind(1, content);
@@ -259,7 +259,7 @@ StorageResult<ObjectInfo> BucketImpl::SetTags(const std::string& key,
   StorageStatus status = Write(kRowBytes + json.size(), [&](Session& session) -> StorageStatus {
     ASSIGN_OR_RETURN(row, FindVersion(session, key, version_id));
     row.info.attributes.tags = tags;
-    Query update = session.Use(
+    SqlQuery update = session.Use(
         row.info.is_latest ? "UPDATE object SET tags = ?1 WHERE key = ?2"
                            : "UPDATE old_version SET tags = ?1 WHERE key = ?2 AND seq = ?3");
     update.BindOrNull(1, json).Bind(2, key);
@@ -282,9 +282,9 @@ StorageResult<ObjectInfo> BucketImpl::SetAcl(const std::string& key,
   StorageStatus status = Write(kRowBytes + acl.size(), [&](Session& session) -> StorageStatus {
     ASSIGN_OR_RETURN(row, FindVersion(session, key, version_id));
     row.info.attributes.acl = acl;
-    Query update = session.Use(row.info.is_latest
-                                   ? "UPDATE object SET acl = ?1 WHERE key = ?2"
-                                   : "UPDATE old_version SET acl = ?1 WHERE key = ?2 AND seq = ?3");
+    SqlQuery update = session.Use(
+        row.info.is_latest ? "UPDATE object SET acl = ?1 WHERE key = ?2"
+                           : "UPDATE old_version SET acl = ?1 WHERE key = ?2 AND seq = ?3");
     update.BindOrNull(1, acl).Bind(2, key);
     if (!row.info.is_latest) {
       update.Bind(3, row.seq);

@@ -52,7 +52,7 @@ StorageStatus CheckAttributes(const ObjectAttributes& a) {
   return {};
 }
 
-ObjectAttributes ReadAttributes(const Query& query, int column) {
+ObjectAttributes ReadAttributes(const SqlQuery& query, int column) {
   ObjectAttributes a;
   std::string* const texts[] = {&a.storage_class,
                                 &a.owner,
@@ -72,7 +72,7 @@ ObjectAttributes ReadAttributes(const Query& query, int column) {
   return a;
 }
 
-void BindAttributes(Query& query, int index, const ObjectAttributes& a, BoundAttributes& bound) {
+void BindAttributes(SqlQuery& query, int index, const ObjectAttributes& a, BoundAttributes& bound) {
   bound.metadata = NameValuesToJson(a.metadata);
   bound.tags = NameValuesToJson(a.tags);
   for (const std::string* text :
@@ -83,7 +83,7 @@ void BindAttributes(Query& query, int index, const ObjectAttributes& a, BoundAtt
   }
 }
 
-ObjectRow ReadObject(const Query& query, int column, bool full) {
+ObjectRow ReadObject(const SqlQuery& query, int column, bool full) {
   ObjectRow row;
   ObjectInfo& info = row.info;
   info.key = query.Text(column);
@@ -107,7 +107,7 @@ ObjectRow ReadObject(const Query& query, int column, bool full) {
   return row;
 }
 
-void BindObject(Query& query, const ObjectRow& row, BoundAttributes& bound) {
+void BindObject(SqlQuery& query, const ObjectRow& row, BoundAttributes& bound) {
   const ObjectInfo& info = row.info;
   query.Bind(1, info.key)
       .Bind(2, row.seq)

@@ -42,13 +42,13 @@ NameValues NameValuesFromJson(std::string_view json);
 // All text UTF-8, else kInvalidArgument: the JSON and the shell could not show it.
 StorageStatus CheckAttributes(const ObjectAttributes& attributes);
 
-ObjectAttributes ReadAttributes(const Query& query, int column);
+ObjectAttributes ReadAttributes(const SqlQuery& query, int column);
 // `bound` keeps the JSON; it and `attributes` must outlive the query.
-void BindAttributes(Query& query, int index, const ObjectAttributes& attributes,
+void BindAttributes(SqlQuery& query, int index, const ObjectAttributes& attributes,
                     BoundAttributes& bound);
 
 // From SQLITE_S3_OBJECT_COLUMNS at `column`; the first kListColumns only unless `full`.
-ObjectRow ReadObject(const Query& query, int column, bool full);
-void BindObject(Query& query, const ObjectRow& row, BoundAttributes& bound);
+ObjectRow ReadObject(const SqlQuery& query, int column, bool full);
+void BindObject(SqlQuery& query, const ObjectRow& row, BoundAttributes& bound);
 
 }  // namespace sqlite_s3::server

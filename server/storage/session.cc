@@ -2,20 +2,20 @@
 
 namespace sqlite_s3::server {
 
-void Query::Check(int rc) {
+void SqlQuery::Check(int rc) {
   if (rc != SQLITE_OK && error_.ok()) {
     error_ = SqliteStatus(rc, "cannot bind", db_);
   }
 }
 
-Query& Query::Bind(int index, int64_t value) {
+SqlQuery& SqlQuery::Bind(int index, int64_t value) {
   if (stmt_ != nullptr) {
     Check(sqlite3_bind_int64(stmt_, index, value));
   }
   return *this;
 }
 
-Query& Query::Bind(int index, std::string_view text) {
+SqlQuery& SqlQuery::Bind(int index, std::string_view text) {
   if (stmt_ != nullptr) {
     const char* data = text.empty() ? "" : text.data();
     Check(sqlite3_bind_text64(stmt_, index, data, text.size(), SQLITE_STATIC, SQLITE_UTF8));
@@ -23,11 +23,11 @@ Query& Query::Bind(int index, std::string_view text) {
   return *this;
 }
 
-Query& Query::BindOrNull(int index, std::string_view text) {
+SqlQuery& SqlQuery::BindOrNull(int index, std::string_view text) {
   return text.empty() ? *this : Bind(index, text);
 }
 
-Query& Query::BindBlob(int index, ByteSpan bytes) {
+SqlQuery& SqlQuery::BindBlob(int index, ByteSpan bytes) {
   if (stmt_ != nullptr) {
     const void* data = bytes.empty() ? static_cast<const void*>("") : bytes.data();
     Check(sqlite3_bind_blob64(stmt_, index, data, bytes.size(), SQLITE_STATIC));
@@ -35,7 +35,7 @@ Query& Query::BindBlob(int index, ByteSpan bytes) {
   return *this;
 }
 
-Result<bool> Query::Step() {
+Result<bool> SqlQuery::Step() {
   if (!error_.ok()) {
     return error_;
   }
@@ -51,7 +51,7 @@ Result<bool> Query::Step() {
   return false;
 }
 
-Status Query::Run() {
+Status SqlQuery::Run() {
   while (true) {
     ASSIGN_OR_RETURN(bool row, Step());
     if (!row) {
@@ -60,14 +60,14 @@ Status Query::Run() {
   }
 }
 
-void Query::Reset() {
+void SqlQuery::Reset() {
   if (stmt_ != nullptr) {
     sqlite3_reset(stmt_);
     sqlite3_clear_bindings(stmt_);
   }
 }
 
-std::string_view Query::Text(int column) const {
+std::string_view SqlQuery::Text(int column) const {
   const unsigned char* text = sqlite3_column_text(stmt_, column);
   if (text == nullptr) {
     return {};
@@ -76,7 +76,7 @@ std::string_view Query::Text(int column) const {
           static_cast<size_t>(sqlite3_column_bytes(stmt_, column))};
 }
 
-ByteSpan Query::Blob(int column) const {
+ByteSpan SqlQuery::Blob(int column) const {
   const void* data = sqlite3_column_blob(stmt_, column);
   if (data == nullptr) {
     return {};
@@ -91,7 +91,7 @@ Session::~Session() {
   }
 }
 
-Query Session::Use(const char* sql) {
+SqlQuery Session::Use(const char* sql) {
   sqlite3* db = connection_.get();
   sqlite3_stmt*& stmt = statements_[sql];
   if (stmt == nullptr) {

@@ -1,6 +1,6 @@
 #pragma once
-// Session: a connection with its statements cached; Query: one run of one of them; SessionPool: the
-// read connections of a bucket.
+// Session: a connection with its statements cached; SqlQuery: one run of one of them; SessionPool:
+// the read connections of a bucket.
 
 #include <condition_variable>
 #include <cstdint>
@@ -19,20 +19,20 @@ namespace sqlite_s3::server {
 
 // A statement in use; reset, with its bindings cleared, when dropped. An error of preparing or
 // binding is kept and comes out of Step. Text and blobs are not copied: what is bound must live
-// until the Query is dropped, what a column gives until the next Step. REQUIRES: outlived by its
+// until the SqlQuery is dropped, what a column gives until the next Step. REQUIRES: outlived by its
 // Session.
-class Query {
+class SqlQuery {
  public:
-  Query(sqlite3* db, sqlite3_stmt* stmt, Status error)
+  SqlQuery(sqlite3* db, sqlite3_stmt* stmt, Status error)
       : db_(db), stmt_(stmt), error_(std::move(error)) {}
-  Query(const Query&) = delete;
-  Query& operator=(const Query&) = delete;
-  ~Query() { Reset(); }
+  SqlQuery(const SqlQuery&) = delete;
+  SqlQuery& operator=(const SqlQuery&) = delete;
+  ~SqlQuery() { Reset(); }
 
-  Query& Bind(int index, int64_t value);
-  Query& Bind(int index, std::string_view text);
-  Query& BindOrNull(int index, std::string_view text);  // NULL when empty
-  Query& BindBlob(int index, ByteSpan bytes);
+  SqlQuery& Bind(int index, int64_t value);
+  SqlQuery& Bind(int index, std::string_view text);
+  SqlQuery& BindOrNull(int index, std::string_view text);  // NULL when empty
+  SqlQuery& BindBlob(int index, ByteSpan bytes);
 
   Result<bool> Step();  // true: there is a row
   Status Run();         // to the end, without looking at rows
@@ -58,9 +58,9 @@ class Session {
   Session& operator=(const Session&) = delete;
   ~Session();
 
-  // `sql` must be a string literal: its address is its name in the cache. One Query of a statement
-  // at a time.
-  Query Use(const char* sql);
+  // `sql` must be a string literal: its address is its name in the cache. One SqlQuery of a
+  // statement at a time.
+  SqlQuery Use(const char* sql);
   Status Exec(const char* sql) { return connection_.Exec(sql); }
   Connection& connection() { return connection_; }
   int64_t Changes() const { return sqlite3_changes64(connection_.get()); }

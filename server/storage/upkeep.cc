@@ -79,7 +79,7 @@ StorageStatus BucketImpl::SweepOne(bool* more) {
   int64_t content = 0;
   {
     ASSIGN_OR_RETURN(auto session, Reader());
-    Query query = session->Use("SELECT content FROM unreferenced ORDER BY content");
+    SqlQuery query = session->Use("SELECT content FROM unreferenced ORDER BY content");
     while (true) {
       ASSIGN_OR_RETURN(bool row, query.Step());
       if (!row) {
@@ -97,7 +97,7 @@ StorageStatus BucketImpl::SweepOne(bool* more) {
     status = Write(size_t{1} << 20, [&](Session& session) -> StorageStatus {
       gone = false;
       // Published since the list was read?
-      Query still = session.Use("SELECT 1 FROM unreferenced WHERE content = ?");
+      SqlQuery still = session.Use("SELECT 1 FROM unreferenced WHERE content = ?");
       ASSIGN_OR_RETURN(bool unreferenced, still.Bind(1, content).Step());
       if (!unreferenced) {
         gone = true;

@@ -20,7 +20,7 @@ struct StoredPart {
 
 Result<std::optional<UploadInfo>> FindUpload(Session& session, const std::string& key,
                                              const std::string& upload_id) {
-  Query query =
+  SqlQuery query =
       session.Use("SELECT initiated_us, want_algorithm, want_type, " SQLITE_S3_ATTRIBUTE_COLUMNS
                   " FROM upload WHERE key = ? AND upload_id = ?");
   ASSIGN_OR_RETURN(bool found, query.Bind(1, key).Bind(2, upload_id).Step());
@@ -50,7 +50,7 @@ StorageResult<UploadInfo> RequireUpload(Session& session, const std::string& key
 Result<std::vector<StoredPart>> ReadUploadParts(Session& session, const std::string& upload_id,
                                                 int after, int limit) {
   std::vector<StoredPart> parts;
-  Query query = session.Use(
+  SqlQuery query = session.Use(
       "SELECT number, size, etag, checksum_algorithm, checksum, checksum_type, modified_us, "
       "content "
       "FROM upload_part WHERE upload_id = ? AND number > ? ORDER BY number LIMIT ?");
@@ -154,7 +154,7 @@ StorageResult<UploadInfo> BucketImpl::CreateUpload(const CreateUploadRequest& re
   ASSIGN_OR_RETURN(info.upload_id, NewVersionId(info.initiated_us));
   StorageStatus status = Write(1024, [&](Session& session) -> StorageStatus {
     BoundAttributes bound;
-    Query query = session.Use(
+    SqlQuery query = session.Use(
         "INSERT INTO upload (key, upload_id, initiated_us, want_algorithm, "
         "want_type, " SQLITE_S3_ATTRIBUTE_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     query.Bind(1, info.key)

@@ -28,7 +28,7 @@ int64_t SeqOfVersionId(std::string_view version_id) {
 }
 
 Result<std::optional<ObjectRow>> FindCurrent(Session& session, const std::string& key) {
-  Query query = session.Use("SELECT " SQLITE_S3_OBJECT_COLUMNS " FROM object WHERE key = ?");
+  SqlQuery query = session.Use("SELECT " SQLITE_S3_OBJECT_COLUMNS " FROM object WHERE key = ?");
   ASSIGN_OR_RETURN(bool found, query.Bind(1, key).Step());
   if (!found) {
     return std::optional<ObjectRow>();
@@ -39,7 +39,7 @@ Result<std::optional<ObjectRow>> FindCurrent(Session& session, const std::string
 Result<std::optional<ObjectRow>> FindOld(Session& session, const std::string& key,
                                          const std::string& version_id) {
   bool null = version_id == kNullVersion;
-  Query query =
+  SqlQuery query =
       null ? session.Use("SELECT " SQLITE_S3_OBJECT_COLUMNS
                          " FROM old_version WHERE key = ?1 AND version_id = 'null'")
            : session.Use("SELECT " SQLITE_S3_OBJECT_COLUMNS
@@ -86,7 +86,7 @@ StorageResult<ObjectRow> FindVersion(Session& session, const std::string& key,
 }
 
 Result<Versioning> ReadVersioning(Session& session) {
-  Query query = session.Use("SELECT value FROM setting WHERE name = 'versioning'");
+  SqlQuery query = session.Use("SELECT value FROM setting WHERE name = 'versioning'");
   ASSIGN_OR_RETURN(bool found, query.Step());
   if (!found) {
     return Versioning::kOff;
@@ -145,8 +145,8 @@ Result<bool> Versions::Install(ObjectRow& row, const std::optional<ObjectRow>& c
     }
   }
   BoundAttributes bound;
-  Query insert = session_.Use("REPLACE INTO object (" SQLITE_S3_OBJECT_COLUMNS
-                              ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+  SqlQuery insert = session_.Use("REPLACE INTO object (" SQLITE_S3_OBJECT_COLUMNS
+                                 ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   BindObject(insert, row, bound);
   RETURN_IF_ERROR(insert.Run());
   return versioning != Versioning::kOff;
@@ -228,12 +228,12 @@ Status Versions::Release(int64_t content) {
   if (content == 0) {
     return Status::Ok();
   }
-  Query share = session_.Use("SELECT extra FROM content_share WHERE content = ?");
+  SqlQuery share = session_.Use("SELECT extra FROM content_share WHERE content = ?");
   ASSIGN_OR_RETURN(bool shared, share.Bind(1, content).Step());
   if (shared) {
     bool last = share.Int(0) <= 1;
     share.Reset();
-    Query less =
+    SqlQuery less =
         session_.Use(last ? "DELETE FROM content_share WHERE content = ?"
                           : "UPDATE content_share SET extra = extra - 1 WHERE content = ?");
     return less.Bind(1, content).Run();
