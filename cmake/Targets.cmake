@@ -5,6 +5,17 @@ function(sqlite_s3_library name)
   target_link_libraries(${name} PUBLIC project_options ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
 endfunction()
 
+# sqlite_s3_tests_of(TARGET label...): the target tests_LABEL builds it. A run of one label, as under a
+# sanitizer, builds what it runs and no more.
+function(sqlite_s3_tests_of target)
+  foreach(label ${ARGN})
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} ${target})
+  endforeach()
+endfunction()
+
 # sqlite_s3_test(NAME SOURCES ... LIBS ... [LABELS ...] [TIMEOUT s]): a GoogleTest program of all its
 # cases in one CTest entry (a process per case would cost more than the cases).
 function(sqlite_s3_test name)
@@ -20,4 +31,5 @@ function(sqlite_s3_test name)
     set(ARG_TIMEOUT 300)
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  sqlite_s3_tests_of(${name} ${ARG_LABELS})
 endfunction()

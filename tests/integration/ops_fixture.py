@@ -108,6 +108,15 @@ class Ops(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stdout)
         return json.loads(done.stdout)
 
+    def alarm(self):
+        return self.ask("status")["databases"][0]["alarm"]
+
+    def sync_and_be_quiet(self):
+        """All is shipped, and an alarm that a slow machine may have raised on the way is over: the
+        next one is of what happens next."""
+        self.ask("sync")
+        self.wait_for(lambda: not self.alarm())
+
     def wait_for(self, condition):
         deadline = time.monotonic() + PATIENCE
         while not (found := condition()):
