@@ -96,6 +96,10 @@ std::vector<std::string> AddedColumns(const SchemaChange& change) {
   return added;
 }
 
+bool IsSqlitesOwn(const std::string& table) {
+  return table == "sqlite_sequence" || table.starts_with("sqlite_stat");
+}
+
 class Planner {
  public:
   Planner(Replica& replica, const UndoOptions& options, Progress& progress, Damage* damage)
@@ -180,22 +184,28 @@ class Planner {
       if (IsRebuilt(*now.schema, name.first)) {
         continue;
       }
-      if (name.first == "sqlite_sequence") {
-        // Later inserts need the numbers that they have used up.
+      if (IsSqlitesOwn(name.first)) {
+        // Later inserts need the numbers that they have used up, later plans their statistics.
         for (TableChanges& table : back->tables) {
           if (table.name == name.first) {
             std::erase_if(table.rows,
                           [&](const RowChange& row) { return RowKey(table, row) == name.second; });
           }
         }
-        plan_.left_out.push_back("sqlite_sequence " + name.second +
+        plan_.left_out.push_back(name.first + " " + name.second +
                                  ": later commits went on from it");
       } else {
         plan_.conflicts.push_back({name.first, name.second, {}});
       }
     }
     for (const TableChanges& table : plan_.changes.tables) {
-      if (!table.rows.empty() && sink.renumbered().contains(table.name)) {
+      if (table.rows.empty() || !sink.renumbered().contains(table.name)) {
+        continue;
+      }
+      if (IsSqlitesOwn(table.name)) {
+        std::erase_if(back->tables, [&](const TableChanges& t) { return t.name == table.name; });
+        plan_.left_out.push_back(table.name + ": a later VACUUM numbered its rows anew");
+      } else {
         plan_.obstacles.push_back("table '" + Printable(table.name) +
                                   "' was numbered anew by a VACUUM later, so that no row of it can "
                                   "be told by its rowid");

@@ -319,6 +319,26 @@ TEST_F(DiffTest, SequencesAndStatisticsComeBack) {
   EXPECT_EQ(RowsIn(Changes(analyzed, again)), 6u) << "three gone, one new, and two of SQLite's own";
 }
 
+TEST_F(DiffTest, SequencesAndStatisticsThatWentOnStayAsTheyAre) {
+  Run("CREATE TABLE q(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE INDEX q_v ON q(v);"
+      "CREATE TABLE gone(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO gone DEFAULT VALUES;"
+      "ANALYZE");
+  const Txid inserted = Run("INSERT INTO q(v) VALUES(1),(2),(3); ANALYZE");
+  Run("INSERT INTO q(v) VALUES(4); ANALYZE; DROP TABLE gone");
+  const Txid vacuum = Run("VACUUM");  // numbers both anew
+  for (const Txid until : {vacuum.Prev(), vacuum}) {
+    auto plan = Plan(inserted, until);
+    ASSERT_OK(plan);
+    ASSERT_FALSE(plan->script.empty());
+    EXPECT_FALSE(plan->left_out.empty());
+    const DatabaseContent content = Apply(history_.Reference(until), plan->script, true);
+    EXPECT_EQ(content.rows.at("q").size(), 1u);
+    const DatabaseContent now = ReadContent(history_.Reference(until));
+    EXPECT_EQ(content.rows.at("sqlite_sequence"), now.rows.at("sqlite_sequence"));
+    EXPECT_EQ(content.rows.at("sqlite_stat1"), now.rows.at("sqlite_stat1"));
+  }
+}
+
 TEST_F(DiffTest, VirtualTablesComeBackThroughTheirStorage) {
   Run("CREATE VIRTUAL TABLE f USING fts5(body); CREATE VIRTUAL TABLE g USING fts4(body);"
       "CREATE VIRTUAL TABLE r USING rtree(id, x0, x1, +note)");
