@@ -89,9 +89,10 @@ Status Agent::AddEntry(DatabaseSpec spec, Origin origin) {
   }
   RETURN_IF_ERROR(TakeHomes(spec));
   Entry& entry = entries_[path];
-  entry.task =
-      std::make_shared<DatabaseTask>(std::move(spec), claims_, log_, engine_threads_, limits_);
+  entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_, engine_threads_,
+                                              limits_, transports_);
   entry.origin = std::move(origin);
+  due_.emplace(entry.due_us, &entry);
   Wake();
   return Status::Ok();
 }
@@ -138,7 +139,7 @@ void Agent::AttendSoon(const std::string& path) {
   std::lock_guard lock(mutex_);
   const auto at = entries_.find(path);
   if (at != entries_.end()) {
-    at->second.due_us = 0;
+    SetDue(at->second, 0);
     at->second.again = at->second.attending;
     Wake();
   }
@@ -215,7 +216,7 @@ void Agent::OnFileEvent(const std::string& directory, std::string_view name, Fil
   const int64_t soon = Now() + kSoonMicros;
   auto tell = [&](Entry& entry, bool files_changed) {
     if (!entry.removing && entry.task->OnEvent(files_changed)) {
-      entry.due_us = std::min(entry.due_us, soon);
+      SetDue(entry, std::min(entry.due_us, soon));
       entry.again = entry.attending;
     }
   };
@@ -277,7 +278,16 @@ void Agent::ForgetNames(const Entry& entry) {
   }
 }
 
+void Agent::SetDue(Entry& entry, int64_t due_us) {
+  const bool queued = due_.erase({entry.due_us, &entry}) > 0;
+  entry.due_us = due_us;
+  if (queued) {
+    due_.emplace(due_us, &entry);
+  }
+}
+
 void Agent::Attend(const std::string& path, Entry& entry) {
+  due_.erase({entry.due_us, &entry});
   entry.attending = true;
   entry.again = false;
   const bool watched = WatchFiles(entry);
@@ -288,6 +298,9 @@ void Agent::Attend(const std::string& path, Entry& entry) {
     attended.attending = false;
     attended.attended = true;
     attended.due_us = Now() + (attended.again ? kSoonMicros : next.count() * 1000);
+    if (!attended.removing) {
+      due_.emplace(attended.due_us, &attended);
+    }
     attended_.notify_all();
     Wake();
   });
@@ -296,18 +309,15 @@ void Agent::Attend(const std::string& path, Entry& entry) {
 int64_t Agent::AttendDue() {
   std::lock_guard lock(mutex_);
   const int64_t now = Now();
-  int64_t next = now + kFarMicros;
-  for (auto& [path, entry] : entries_) {
-    if (entry.attending || entry.removing || stopping_) {
-      continue;
-    }
-    if (entry.due_us <= now) {
-      Attend(path, entry);
+  while (!stopping_ && !due_.empty() && due_.begin()->first <= now) {
+    Entry& entry = *due_.begin()->second;
+    if (entry.removing) {
+      due_.erase(due_.begin());
     } else {
-      next = std::min(next, entry.due_us);
+      Attend(entry.task->spec().path, entry);
     }
   }
-  return next;
+  return std::min(now + kFarMicros, due_.empty() ? INT64_MAX : due_.begin()->first);
 }
 
 bool Agent::AllAttended() const {

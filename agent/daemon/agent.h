@@ -105,7 +105,7 @@ class Agent {
   };
   struct Entry {
     std::shared_ptr<DatabaseTask> task;
-    int64_t due_us = 0;  // monotonic
+    int64_t due_us = 0;  // monotonic; SetDue
     bool attending = false;
     bool attended = false;  // at least once
     bool again = false;
@@ -122,6 +122,8 @@ class Agent {
   // REQUIRES: mutex_.
   bool WatchFiles(Entry& entry);
   void ForgetNames(const Entry& entry);
+  // When it is to be attended next; while it is attended to, only noted.
+  void SetDue(Entry& entry, int64_t due_us);
   void Attend(const std::string& path, Entry& entry);
   int64_t AttendDue();  // returns when the next is due
   bool AllAttended() const;
@@ -146,6 +148,7 @@ class Agent {
   Fd wake_;
   FileClaims claims_;
   const std::shared_ptr<WorkPool> engine_threads_;
+  const std::shared_ptr<SharedTransports> transports_ = std::make_shared<SharedTransports>();
   const std::shared_ptr<RateLimiter> limits_ = std::make_shared<RateLimiter>(RateLimits());
   std::vector<std::pair<int, std::function<void()>>> sources_;
   std::function<void()> on_all_attended_;
@@ -153,6 +156,7 @@ class Agent {
   mutable std::mutex mutex_;
   std::condition_variable attended_;
   std::map<std::string, Entry> entries_;
+  std::set<std::pair<int64_t, Entry*>> due_;                 // those that nobody attends to now
   std::unordered_multimap<std::string, std::string> names_;  // file -> path in entries_
   std::vector<std::shared_ptr<Directory>> directories_;
   std::set<std::string> let_go_;                 // by Remove: directories leave them alone

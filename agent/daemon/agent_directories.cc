@@ -188,6 +188,7 @@ void Agent::EndEntry(const std::string& path) {
 void Agent::EraseEntry(const std::string& path) {
   const auto at = entries_.find(path);
   ForgetNames(at->second);
+  due_.erase({at->second.due_us, &at->second});
   LeaveHomes(at->second.task->spec());
   std::optional<DatabaseSpec> then = std::move(at->second.then);
   const Origin origin = std::move(at->second.then_origin);

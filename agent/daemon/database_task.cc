@@ -20,7 +20,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookAfter{10'000};
-constexpr milliseconds kIdleLookWatched{5'000};
+constexpr milliseconds kLookAfterWatched{30'000};  // what happens to its files is told
+constexpr milliseconds kIdleLookWatched{15'000};
+constexpr milliseconds kIdleLookElsewhere{5'000};  // a state directory whose events nobody tells
 constexpr milliseconds kFirstBackoff{500};
 constexpr milliseconds kMostBackoffForFile{5'000};  // looking at a file costs next to nothing
 constexpr milliseconds kMostBackoff{60'000};        // a start asks the store, and may read it all
@@ -52,12 +54,14 @@ Status CheckSidecarOptions(const ShipOptions& options) {
 }
 
 DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
-                           std::shared_ptr<WorkPool> threads, std::shared_ptr<RateLimiter> limits)
+                           std::shared_ptr<WorkPool> threads, std::shared_ptr<RateLimiter> limits,
+                           std::shared_ptr<SharedTransports> transports)
     : spec_(std::move(spec)),
       claims_(claims),
       log_(log),
       threads_(std::move(threads)),
       limits_(std::move(limits)),
+      transports_(std::move(transports)),
       hour_(Clock::Real().WallMicros() / kHourMicros),
       position_(spec_.replica.ship.alarm_after) {}
 
@@ -73,7 +77,7 @@ milliseconds DatabaseTask::Attend(bool watched) {
     }
     return kNever;
   }
-  milliseconds next = kLookAfter;
+  milliseconds next = watched ? kLookAfterWatched : kLookAfter;
   if (engine()) {
     LookAfter(&next);
     if (engine()) {
@@ -123,12 +127,14 @@ Status DatabaseTask::Start(bool watched) {
   config.pool = threads_;
   config.shared_limits = limits_;
   if (watched) {
-    config.idle_look = kIdleLookWatched;
+    config.idle_look = config.options.state_dir.empty() ? kIdleLookWatched : kIdleLookElsewhere;
   }
   config.log = [this](LogLevel level, const std::string& message) {
     log_.Write(level, spec_.path, message);
   };
-  auto store = OpenStore(AddressOf(spec_.replica.location, StoreUse::kShip));
+  StoreAddress address = AddressOf(spec_.replica.location, StoreUse::kShip);
+  address.transports = transports_;
+  auto store = OpenStore(address);
   if (!store.ok()) {
     claims_.Release(file.id, spec_.path);
     return store.status();
@@ -156,8 +162,9 @@ void DatabaseTask::LookAfter(milliseconds* next) {
     (void)StopEngine(kStopReplaced);  // what is left is in the state directory
     return;
   }
-  const EngineStatus status = engine()->GetStatus(false);
+  EngineStatus status = engine()->GetPulse();
   if (status.state == EngineState::kFailed || status.state == EngineState::kStopped) {
+    status = engine()->GetStatus(false);  // with what it failed of
     (void)StopEngine(milliseconds(0));
     std::lock_guard lock(mutex_);
     waiting_ = FailedPreconditionError(status.last_error);
@@ -234,7 +241,13 @@ void DatabaseTask::SetWaiting(const Status& why) {
 
 DatabaseStatus DatabaseTask::Review() {
   NoteHour();
-  DatabaseStatus status = GetStatus(false);
+  DatabaseStatus status;
+  const std::shared_ptr<Engine> running = engine();
+  if (running) {
+    status.engine = running->GetPulse();
+    status.has_engine = true;
+  }
+  status.paused = paused_;
   const bool alarm = NoteAlarm(status);
   bool changed = false;
   {
@@ -242,6 +255,9 @@ DatabaseStatus DatabaseTask::Review() {
     changed = std::exchange(alarm_, alarm) != alarm;
   }
   status.alarm = alarm;
+  if (changed || alarm) {
+    status = GetStatus(false);  // with what there is to say
+  }
   if (changed && alarm) {
     const StatusCode code = status.has_engine ? StatusCode::kUnavailable : waiting().code();
     const std::string& why = status.has_engine ? status.engine.last_error : status.waiting_for;

@@ -20,6 +20,7 @@
 #include "agent/daemon/position_alarm.h"
 #include "agent/ship/engine.h"
 #include "common/config/options.h"
+#include "common/store/curl_transport.h"
 
 namespace sqlite_s3 {
 
@@ -58,11 +59,12 @@ const char* DatabaseStateName(const DatabaseStatus& status);
 
 class DatabaseTask {
  public:
-  // `threads`: of its engine; null: the engine has its own. `limits`: of the whole agent; null:
-  // none.
+  // What is null, the task has for itself: `threads` of its engine, `limits` of the whole agent
+  // (then none), `transports` to S3 stores.
   DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
                std::shared_ptr<WorkPool> threads = nullptr,
-               std::shared_ptr<RateLimiter> limits = nullptr);
+               std::shared_ptr<RateLimiter> limits = nullptr,
+               std::shared_ptr<SharedTransports> transports = nullptr);
   ~DatabaseTask();
 
   const DatabaseSpec& spec() const { return spec_; }
@@ -79,8 +81,8 @@ class DatabaseTask {
   // A sign of life of the database's files. True when Attend should run soon.
   bool OnEvent(bool files_changed);
 
-  // To be called now and then: the alarm and the clock's hour go on. Returns the status as
-  // GetStatus(false) does. Any one thread.
+  // To be called now and then: the alarm and the clock's hour go on. Returns of the status what
+  // Engine::GetPulse has, and all of it when the alarm is on. Cheap. Any one thread.
   DatabaseStatus Review();
 
   // Null while it has none.
@@ -102,6 +104,7 @@ class DatabaseTask {
   Logger& log_;
   const std::shared_ptr<WorkPool> threads_;
   const std::shared_ptr<RateLimiter> limits_;
+  const std::shared_ptr<SharedTransports> transports_;
   const std::shared_ptr<StoreMeter> meter_ = std::make_shared<StoreMeter>();
   const int64_t since_us_ = Clock::Real().MonotonicMicros();
   std::atomic<bool> paused_{false};

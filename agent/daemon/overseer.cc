@@ -94,6 +94,11 @@ void Overseer::OnTimer() {
   statuses.reserve(tasks.size());
   for (const auto& task : tasks) {
     statuses.push_back(task->Review());
+    const EngineState state = statuses.back().engine.state;
+    if (statuses.back().has_engine &&
+        (state == EngineState::kFailed || state == EngineState::kStopped)) {
+      agent_.AttendSoon(task->spec().path);
+    }
     // An alarm that is asked for soon is looked for more often.
     pause = std::min<microseconds>(pause, task->spec().replica.ship.alarm_after / 4);
   }

@@ -21,7 +21,7 @@ void RaiseDescriptorLimit();
 
 // What a database at rest has open, and what the rest of the process, those at work included, needs
 // besides.
-inline constexpr uint64_t kDescriptorsPerDatabase = 7;
+inline constexpr uint64_t kDescriptorsPerDatabase = 6;
 inline constexpr uint64_t kOtherDescriptors = 512;
 
 // Whether so many databases fit the limit. kResourceExhausted, with the way out.

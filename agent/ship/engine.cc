@@ -396,6 +396,41 @@ void EngineImpl::Log(LogLevel level, const std::string& message) {
   }
 }
 
+EngineStatus EngineImpl::GetPulse() {
+  if (state() == EngineState::kStandby) {
+    return GetStatus(false);  // another process has the figures
+  }
+  EngineStatus s;
+  s.state = dead_ ? EngineState::kStopped : state();
+  s.txid = {assigned_txid_.load()};
+  s.shipped_txid = {has_image_ ? acked_txid_.load() : 0};
+  s.lag_commits = s.txid.value > s.shipped_txid.value ? s.txid.value - s.shipped_txid.value : 0;
+  s.bytes_shipped = bytes_shipped_;
+  s.looks = looks_;
+  s.interval_ms = IntervalMillis(budget_.Now());
+  {
+    std::lock_guard lock(image_mutex_);
+    s.image_txid = image_txid_;
+    s.image_running = !image_thread_done_;
+  }
+  std::lock_guard lock(state_mutex_);
+  if (s.state == EngineState::kStarting && !last_error_.empty()) {
+    s.last_error = last_error_;
+  }
+  s.lag_ms = LagMillis(s.lag_commits);
+  return s;
+}
+
+int64_t EngineImpl::IntervalMillis(const RequestBudget::State& budget) const {
+  return std::max<int64_t>(config_.options.interval.count(), budget.pace.count() / 1000);
+}
+
+// REQUIRES: state_mutex_.
+int64_t EngineImpl::LagMillis(uint64_t lag_commits) const {
+  const int64_t since = lag_.empty() ? segment_since_us_.load() : lag_.front().second;
+  return lag_.empty() && lag_commits == 0 ? 0 : std::max<int64_t>((Monotonic() - since) / 1000, 0);
+}
+
 EngineStatus EngineImpl::GetStatus(bool force_capture) {
   EngineStatus s;
   s.database = config_.database_path;
@@ -421,7 +456,7 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   s.images = images_;
   s.requests = patient_store_->counts().Total() + upload_store_->counts().Total();
   const RequestBudget::State budget = budget_.Now();
-  s.interval_ms = std::max<int64_t>(config_.options.interval.count(), budget.pace.count() / 1000);
+  s.interval_ms = IntervalMillis(budget);
   s.request_budget = config_.options.request_budget;
   s.requests_this_month = budget.used;
   s.merged_commits = merged_commits_;
@@ -442,6 +477,9 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
       s.wal_frames = capture_->index().PeekMaxFrame();
       wal_resets_ = s.wal_resets = capture_->wal_resets();
       s.salvaged_commits = capture_->salvaged_commits();
+      if (config_.pool && rested_at_us_ == last_activity_us_) {
+        capture_->UnmapIndex();  // this look mapped it again
+      }
     }
     if (spool_) {
       s.spool_bytes = spool_->bytes();
@@ -455,11 +493,7 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   }
   std::lock_guard lock(state_mutex_);
   s.last_error = last_error_;
-  if (!lag_.empty()) {
-    s.lag_ms = std::max<int64_t>((Monotonic() - lag_.front().second) / 1000, 0);
-  } else if (s.lag_commits > 0) {
-    s.lag_ms = std::max<int64_t>((Monotonic() - segment_since_us_) / 1000, 0);
-  }
+  s.lag_ms = LagMillis(s.lag_commits);
   return s;
 }
 

@@ -154,6 +154,8 @@ class Engine {
   // `force_capture`: every commit made before the call is in `txid`, if txid_current says so: not
   // while the start compares, and not while there is no room.
   virtual EngineStatus GetStatus(bool force_capture) = 0;
+  // Of the status what costs nothing: state, TXIDs, lag, counts that are at hand. No text.
+  virtual EngineStatus GetPulse() { return GetStatus(false); }
   // Flushes within the timeout, then closes everything. Idempotent. kDeadlineExceeded when
   // something was left in the spool; it is shipped at the next start.
   virtual Status Stop(std::chrono::milliseconds timeout) = 0;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "agent/ship/engine.h"
+#include "agent/ship/file_times.h"
 #include "agent/ship/image_job.h"
 #include "agent/ship/page_hashes.h"
 #include "agent/ship/policy.h"
@@ -61,6 +62,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Result<Txid> Mark(const std::string& name, std::chrono::milliseconds timeout) override;
   Result<Txid> MakeImage(std::chrono::milliseconds timeout) override;
   EngineStatus GetStatus(bool force_capture) override;
+  EngineStatus GetPulse() override;
   Status Stop(std::chrono::milliseconds timeout) override;
   void PrepareFork() override;
   void ParentAfterFork() override;
@@ -156,6 +158,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool Flushed();
   Pause PauseAfterRound(SharedBlock::Seen seen);
   void Rest();
+  bool IsUndisturbed();
   CutInputs CutState();
   Status CheckFiles(bool now);
 
@@ -234,6 +237,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   EngineState StateOfShipper();
   Status WhyNotFor(EngineState s);
   bool MayMerge() const;
+  int64_t IntervalMillis(const RequestBudget::State& budget) const;
+  int64_t LagMillis(uint64_t lag_commits) const;
   void SetState(EngineState state, const Status& why = Status::Ok());
   EngineState state() const { return static_cast<EngineState>(state_.load()); }
   void Log(LogLevel level, const std::string& message);
@@ -293,7 +298,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool until_flush_ = false;   // or until a flush
   Lane lane_ = Lane::kShip, wants_lane_ = Lane::kShip;
   bool scan_begun_ = false;
-  int64_t rested_at_us_ = -1;  // last_activity_us_ when it did; -1: not since the session began
+  std::atomic<bool> woken_{false};  // by somebody, not by time
+  int64_t looked_us_ = 0;           // monotonic, of the last whole look
+  FileTimes files_;                 // at that look; of a database at rest
+  std::atomic<int64_t> rested_at_us_{
+      -1};  // last_activity_us_ when it did; -1: not since the session began
   std::unique_ptr<Replica> replica_;
   std::vector<TimelineDocument> timelines_;
   bool replica_is_new_ = false;

@@ -20,6 +20,7 @@ constexpr int64_t kMaxNapMicros = 10'000;
 constexpr int64_t kLookMicros = 1'000;
 constexpr int64_t kNapsForMicros = 30'000;        // after the last commit seen
 constexpr int64_t kRestsAfterMicros = 2'000'000;  // the same
+constexpr int64_t kWholeLookMicros = 30'000'000;  // what only time brings, such as an image's age
 constexpr int64_t kFileCheckMicros = 2'000'000;
 constexpr int kWriteLockTimeoutMs = 50;
 constexpr int64_t kMaxFreshenMicros = 500'000;
@@ -35,6 +36,9 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
     return EndInterrupted();
   }
   lane_ = wants_lane_ = lane;
+  if (config_.pool && rested_at_us_ == last_activity_us_) {
+    files_.Note();  // before the look: what comes after it differs
+  }
   const SharedBlock::Seen seen = shared_->Look();
   // Read before capturing: what was committed before a ticket was taken is then surely captured.
   const Tickets tickets{(*shared_)->sync_ticket, (*shared_)->capture_ticket,
@@ -499,6 +503,17 @@ void EngineImpl::Rest() {
   account_.Trim();
 }
 
+// Whether a database at rest needs no look at its wal-index: nobody rang, there is nothing to do,
+// and its files are as they were when the last look began. Many databases are at rest, and this
+// costs three system calls. Not soon after a write was told of: its commit can be seen only when an
+// fsync has ended, of any length, and that shows in no file's times.
+bool EngineImpl::IsUndisturbed() {
+  return phase_ == Phase::kShip && rested_at_us_ == last_activity_us_ && !freshens_soon_ &&
+         Monotonic() - looked_us_ < kWholeLookMicros &&
+         Monotonic() - last_notify_us_ > kWholeLookMicros && !Interrupted() && !flushing_ &&
+         !fenced_ && !gap_ && has_image_ && files_.IsAsItWas();
+}
+
 EngineImpl::Pause EngineImpl::PauseAfterRound(SharedBlock::Seen seen) {
   Pause pause;
   if (Interrupted() || (*shared_)->doorbell != seen.doorbell) {
@@ -532,6 +547,7 @@ EngineImpl::Pause EngineImpl::PauseAfterRound(SharedBlock::Seen seen) {
     }
   }
   if (config_.pool && !pause.nap && rested_at_us_ == last_activity_us_) {
+    looked_us_ = now;
     std::lock_guard lock(capture_mutex_);
     capture_->UnmapIndex();
     shared_->Unmap();

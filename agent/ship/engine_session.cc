@@ -181,6 +181,7 @@ Status EngineImpl::OpenSession() {
     ASSIGN_OR_RETURN(timelines_, replica_->ListTimelines());
     ours_ = true;
   }
+  files_ = FileTimes({config_.database_path, config_.database_path + "-wal", state_dir_.path()});
   hasher_.emplace(replica_->document().checksum_key);
   ASSIGN_OR_RETURN(hashes_, PageHashes::Open(state_dir_.path()));
   // The shared block outlives a killed process: what it told may be more than what it shipped.

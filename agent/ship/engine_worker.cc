@@ -239,6 +239,10 @@ void EngineImpl::WorkerMain() {
 }
 
 WorkPool::Next EngineImpl::PooledStep(Lane lane) {
+  if (!woken_.exchange(false) && IsUndisturbed()) {
+    ++looks_;
+    return WorkPool::Next::After(config_.idle_look, lane);
+  }
   (*shared_)->sleeping = SharedBlock::kAwake;
   const Pause pause = WorkerStep(lane);
   switch (pause.kind) {
@@ -283,6 +287,7 @@ void EngineImpl::RingWorkerIfIdle() {
 }
 
 void EngineImpl::WakeWorker() {
+  woken_ = true;
   std::shared_ptr<WorkPool::Task> task;
   {
     std::lock_guard lock(task_mutex_);

@@ -108,6 +108,9 @@ void WalCapture::Rest() {
       CloseConnection(1 - pinned_);
     }
   }
+  if (config_.close_spare && wal_ && connections_[pinned_]) {
+    wal_->Rest();  // the pinned connection has read the WAL, and has it open
+  }
 }
 
 void WalCapture::UnmapIndex() {

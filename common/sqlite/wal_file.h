@@ -2,6 +2,8 @@
 // Reads a -wal file through a descriptor of our own. Opening and closing it is harmless to SQLite:
 // no POSIX locks lie on it (facts: they lie on the database file and on -shm).
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -22,12 +24,19 @@ class WalFile {
   // kCorruption.
   Status ReadFrames(uint32_t first, uint32_t page_size, std::span<uint8_t> out) const;
   Status ReadPage(uint32_t frame, uint32_t page_size, std::span<uint8_t> out) const;
-  // Whether the path still leads to the file we have open (SQLite unlinks it at last close).
+  // Whether the path still leads to the file that was opened (SQLite unlinks it at last close).
   bool StillLinked() const;
+  // Closes the descriptor; the next read opens the file again, kCorruption if it is another one.
+  // REQUIRES: a SQLite connection has the file open until then, so that no other file can get its
+  // inode number.
+  void Rest() { fd_.Close(); }
 
  private:
-  Fd fd_;
+  Result<const Fd*> Descriptor() const;
+  mutable Fd fd_;
   std::string path_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
 };
 
 }  // namespace sqlite_s3

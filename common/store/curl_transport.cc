@@ -1,5 +1,6 @@
 #include "common/store/curl_transport.h"
 #include "common/base/cancellation.h"
+#include "common/base/clock.h"
 
 #include <curl/curl.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <optional>
 
@@ -17,7 +19,8 @@ namespace {
 
 constexpr uint64_t kMaxErrorBytes = 64 << 10;
 constexpr size_t kMaxHeaderBytes = 64 << 10;
-constexpr size_t kMaxIdleHandles = 16;
+constexpr int64_t kIdleMicros = int64_t{60} * 1'000'000;  // of a handle; servers wait no longer
+constexpr long kConnectionsPerHandle = 2;
 constexpr long kBufferBytes = 64 << 10;
 // Slower than this for that long is a connection that is stuck.
 constexpr long kLowSpeedBytes = 1024;
@@ -149,11 +152,16 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
 struct Pool {
   const pid_t owner = getpid();
   std::mutex mutex;
-  std::vector<CURL*> idle;  // guarded by mutex; all options that no request changes are set
+  struct Idle {
+    CURL* handle;  // all options that no request changes are set
+    std::string host;
+    int64_t since_us;
+  };
+  std::vector<Idle> idle;  // guarded by mutex; the one used last at the end
 
   ~Pool() {
     SigpipeBlocked guard;
-    for (CURL* handle : idle) curl_easy_cleanup(handle);
+    for (const Idle& one : idle) curl_easy_cleanup(one.handle);
   }
 };
 
@@ -191,18 +199,14 @@ class CurlTransport : public HttpTransport {
 
   Result<HttpResponse> Send(const HttpRequest& request) override {
     Pool& pool = OurPool();
-    CURL* handle = Take(pool);
+    const std::string host = HostOf(request.url);
+    CURL* handle = Take(pool, host);
     if (handle == nullptr) {
       return ResourceExhaustedError("libcurl gives no handle");
     }
     SigpipeBlocked guard;
     auto result = Perform(handle, request);
-    std::lock_guard lock(pool.mutex);
-    if (pool.idle.size() < kMaxIdleHandles) {
-      pool.idle.push_back(handle);
-    } else {
-      curl_easy_cleanup(handle);
-    }
+    GiveBack(pool, handle, host);
     return result;
   }
 
@@ -218,16 +222,41 @@ class CurlTransport : public HttpTransport {
     return *pool;
   }
 
-  CURL* Take(Pool& pool) const {
+  // "https://host:port/..." -> "https://host:port"
+  static std::string HostOf(const std::string& url) {
+    const size_t scheme = url.find("://");
+    return url.substr(0, scheme == std::string::npos ? 0 : url.find('/', scheme + 3));
+  }
+
+  // One that was at this host, the last of them: its connection is the least idle.
+  CURL* Take(Pool& pool, const std::string& host) const {
     {
       std::lock_guard lock(pool.mutex);
-      if (!pool.idle.empty()) {
-        CURL* handle = pool.idle.back();  // the one used last: its connection is the least idle
-        pool.idle.pop_back();
+      const auto at = std::find_if(pool.idle.rbegin(), pool.idle.rend(),
+                                   [&](const Pool::Idle& one) { return one.host == host; });
+      if (at != pool.idle.rend()) {
+        CURL* handle = at->handle;
+        pool.idle.erase(std::next(at).base());
         return handle;
       }
     }
     return NewHandle();
+  }
+
+  void GiveBack(Pool& pool, CURL* handle, const std::string& host) const {
+    const int64_t now = Clock::Real().MonotonicMicros();
+    std::vector<CURL*> ends;
+    {
+      std::lock_guard lock(pool.mutex);
+      pool.idle.push_back({handle, host, now});
+      size_t few = 0;  // the longest idle come first
+      while (few < pool.idle.size() && (pool.idle.size() - few > options_.max_idle ||
+                                        now - pool.idle[few].since_us > kIdleMicros)) {
+        ends.push_back(pool.idle[few++].handle);
+      }
+      pool.idle.erase(pool.idle.begin(), pool.idle.begin() + static_cast<ptrdiff_t>(few));
+    }
+    for (CURL* end : ends) curl_easy_cleanup(end);
   }
 
   // With all options that no request changes: setting forty for each is a good part of what a small
@@ -247,6 +276,7 @@ class CurlTransport : public HttpTransport {
     set(CURLOPT_SSL_VERIFYHOST, 2L);
     set(CURLOPT_SSLVERSION, long{CURL_SSLVERSION_TLSv1_2});
     if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
+    set(CURLOPT_MAXCONNECTS, kConnectionsPerHandle);
     set(CURLOPT_TCP_NODELAY, 1L);
     set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_BUFFERSIZE, kBufferBytes);
@@ -341,6 +371,15 @@ Result<std::shared_ptr<HttpTransport>> NewCurlTransport(const CurlTransportOptio
     return InternalError(std::string("libcurl: ") + curl_easy_strerror(started));
   }
   return std::shared_ptr<HttpTransport>(std::make_shared<CurlTransport>(options));
+}
+
+Result<std::shared_ptr<HttpTransport>> SharedTransports::Get(const std::string& ca_file) {
+  std::lock_guard lock(mutex_);
+  std::shared_ptr<HttpTransport>& transport = transports_[ca_file];
+  if (!transport) {
+    ASSIGN_OR_RETURN(transport, NewCurlTransport({.ca_file = ca_file, .max_idle = kMaxIdle}));
+  }
+  return transport;
 }
 
 }  // namespace sqlite_s3

@@ -99,7 +99,9 @@ Result<std::shared_ptr<S3Client>> OpenS3Client(const S3StoreOptions& options) {
   }
   ASSIGN_OR_RETURN(S3Endpoint endpoint, ResolveEndpoint(address, region));
   auto transport = options.transport;
-  if (!transport) {
+  if (!transport && options.transports) {
+    ASSIGN_OR_RETURN(transport, options.transports->Get(address.ca_file));
+  } else if (!transport) {
     ASSIGN_OR_RETURN(transport, NewCurlTransport({.ca_file = address.ca_file}));
   }
   chain.transport = transport;

@@ -31,7 +31,8 @@ Result<std::shared_ptr<ObjectStore>> OpenStore(const StoreAddress& address) {
     return Libs3Opener()(address.s3, address.read_only);
   }
   if (address.scheme == "s3") {
-    return OpenS3Store({.address = address.s3, .read_only = address.read_only});
+    return OpenS3Store(
+        {.address = address.s3, .read_only = address.read_only, .transports = address.transports});
   }
   return InvalidArgumentError("unknown kind of store \"" + address.scheme +
                               "\", known are: file, s3, memory");

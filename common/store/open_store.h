@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/base/status.h"
+#include "common/store/curl_transport.h"
 #include "common/store/object_store.h"
 #include "common/store/s3_address.h"
 
@@ -18,6 +19,7 @@ struct StoreAddress {
   bool create = false;      // file: make the directory if absent (agent); else kNotFound (restore)
   bool read_only = false;   // file, s3: refuse writes before trying
   S3Address s3 = {};
+  std::shared_ptr<SharedTransports> transports = {};  // s3; null: connections of its own
 };
 
 // kInvalidArgument for an unknown scheme, saying which are known. No request is made for s3.

@@ -18,6 +18,7 @@
 #include <mutex>
 
 #include "common/store/credential_chain.h"
+#include "common/store/curl_transport.h"
 #include "common/store/object_store.h"
 #include "common/store/s3_client.h"
 
@@ -28,7 +29,8 @@ struct S3StoreOptions {
   bool read_only = false;  // refuse writes with kPermissionDenied
   // Seams for tests.
   Environment environment = ProcessEnvironment();
-  std::shared_ptr<HttpTransport> transport = {};  // null: libcurl
+  std::shared_ptr<HttpTransport> transport = {};      // null: libcurl
+  std::shared_ptr<SharedTransports> transports = {};  // used for `transport` where there are some
   const Clock* clock = &Clock::Real();
 };
 

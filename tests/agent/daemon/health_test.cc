@@ -1,9 +1,11 @@
 #include "agent/daemon/health.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "agent/daemon/cost.h"
 #include "agent/daemon/position_alarm.h"
+#include "agent/daemon/process_setup.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -107,6 +109,29 @@ TEST(CostTest, TheFirstMomentsAreNotMultipliedWithoutEnd) {
   StoreTraffic traffic;
   traffic.bytes_sent = 1'000'000;
   EXPECT_LT(EstimateMonthlyCost(traffic, 0, Prices()), 1.0);
+}
+
+TEST(DescriptorLimitTest, RefusesTheDatabaseThatWouldNotFitAndNamesTheWayOut) {
+  const uint64_t ten_thousand = 10'000 * kDescriptorsPerDatabase + kOtherDescriptors;
+  EXPECT_TRUE(CheckDescriptorLimit(10'000, ten_thousand).ok());
+  const Status refused = CheckDescriptorLimit(10'001, ten_thousand);
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_NE(refused.message().find("hint: LimitNOFILE=" +
+                                   std::to_string(ten_thousand + kDescriptorsPerDatabase)),
+            std::string::npos);
+  EXPECT_TRUE(CheckDescriptorLimit(1, 10).ok());  // one alone is tried in any case
+  EXPECT_LE(ten_thousand, 65'536U);               // what the unit allows
+}
+
+TEST(DescriptorLimitTest, TheSoftLimitIsRaisedToTheHardOne) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{64, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  EXPECT_EQ(DescriptorLimit(), 64U);
+  RaiseDescriptorLimit();
+  EXPECT_EQ(DescriptorLimit(), before.rlim_max);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 }  // namespace

@@ -1,15 +1,20 @@
 // What an engine does for databases whose application is another process.
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "agent/ship/bounded_write_lock.h"
+#include "agent/ship/file_times.h"
 #include "agent/ship/wal_capture.h"
+#include "common/os/file.h"
+#include "common/sqlite/wal_file.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 
@@ -176,6 +181,105 @@ TEST(SidecarTest, WriteLockIsLetGoInTheMiddleOfAStepThatCannotBeDivided) {
   EXPECT_OK(other.Exec("insert into t values(1)"));  // while nobody touches `lock`
   EXPECT_FALSE(lock.StillHeld());
   EXPECT_GE(lock.LetGo(), 1000);
+}
+
+// Descriptors of this process that lead to the file.
+int DescriptorsOf(const std::string& path) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    count += std::filesystem::read_symlink(entry.path(), gone) == path ? 1 : 0;
+  }
+  return count;
+}
+
+void MakeOld(const std::string& path) {
+  const timespec times[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0) << path;
+}
+
+TEST(SidecarTest, ADatabaseAtRestGivesBackDescriptorsAndSeesACommitThatNobodyTellsOf) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  EngineConfig config = ConfigFor(db);
+  config.idle_look = std::chrono::milliseconds(5);
+  config.pool = std::make_shared<WorkPool>();
+  auto engine = Engine::Start(config);
+  ASSERT_OK(engine.status());
+  Txid txid;
+  ASSERT_OK((*engine)->Sync(std::chrono::seconds(60), &txid));
+  const int of_the_application = 1;
+  while (DescriptorsOf(db.path() + "-wal") > of_the_application + 1) {
+    std::this_thread::yield();  // until the pinned connection's alone is left
+  }
+  for (const std::string& path : {db.path(), db.path() + "-wal", db.state_dir()}) {
+    MakeOld(path);
+  }
+  const auto looks = [&] { return (*engine)->GetPulse().looks; };
+  for (const uint64_t before = looks(); looks() < before + 50;) {
+    std::this_thread::yield();  // and so it no longer looks further than at the files
+  }
+  db.Exec("insert into t values(1)");
+  const uint64_t before = looks();
+  while ((*engine)->GetPulse().txid == txid) {
+    std::this_thread::yield();
+  }
+  // At the next look, and not by the sweep, 6,000 looks later.
+  EXPECT_LT(looks() - before, 3000U);
+  ASSERT_OK((*engine)->Sync(std::chrono::seconds(60), nullptr));
+  EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
+  db.CheckHead();
+}
+
+TEST(SidecarTest, AWalThatIsReplacedWhileItsDescriptorIsClosedIsNoticed) {
+  TempDir dir;
+  const std::string path = dir.File("x.db");
+  auto app = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 1000);
+  ASSERT_OK(app.status());
+  ASSERT_OK(app->Exec("pragma journal_mode=wal; create table t(a)"));
+  ASSERT_OK_AND_ASSIGN(WalFile wal, WalFile::Open(path + "-wal"));
+  ASSERT_OK_AND_ASSIGN(const WalHeader header, wal.ReadHeader());
+  wal.Rest();
+  EXPECT_TRUE(wal.StillLinked());
+  ASSERT_OK_AND_ASSIGN(const WalHeader again, wal.ReadHeader());
+  EXPECT_EQ(again.salt1, header.salt1);
+  wal.Rest();
+  ASSERT_OK(RenameFile(path + "-wal", path + "-old", Durability::kVisible));
+  EXPECT_FALSE(wal.StillLinked());
+  EXPECT_STATUS(wal.ReadHeader(), StatusCode::kCorruption);
+  ASSERT_OK(WriteFileAtomically(path + "-wal", AsBytes(std::string(100, 'x')), 0600,
+                                Durability::kVisible));
+  EXPECT_FALSE(wal.StillLinked());
+  EXPECT_STATUS(wal.ReadHeader(), StatusCode::kCorruption);
+}
+
+TEST(FileTimesTest, TellsAnyWriteAndTrustsNoYoungTimes) {
+  TempDir dir;
+  const std::array<std::string, 3> paths = {dir.File("a"), dir.File("b"), dir.File("c")};
+  FileTimes times(paths);
+  const auto write = [&](const std::string& path, const std::string& text) {
+    ASSERT_OK(WriteFileAtomically(path, AsBytes(text), 0600, Durability::kVisible));
+  };
+  for (const std::string& path : paths) {
+    write(path, "x");
+  }
+  times.Note();
+  EXPECT_FALSE(times.IsAsItWas());  // just written: the next write could have the same time
+  for (const std::string& path : paths) {
+    for (const std::string& old : paths) {
+      MakeOld(old);
+    }
+    times.Note();
+    EXPECT_TRUE(times.IsAsItWas());
+    write(path, "y");
+    EXPECT_FALSE(times.IsAsItWas());
+    MakeOld(path);
+    EXPECT_FALSE(times.IsAsItWas());  // it is another file
+  }
+  ASSERT_OK(RemoveFile(paths[1]));
+  EXPECT_FALSE(times.IsAsItWas());
+  times.Note();
+  EXPECT_TRUE(times.IsAsItWas());
 }
 
 }  // namespace
