@@ -57,6 +57,11 @@ foreach(program agent restore server)
   # One file by the three names that bash looks for.
   install(FILES completions/sqlite-s3 RENAME sqlite-s3-${program}
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT ${program})
+  # Where Debian's zsh looks, and fish anywhere.
+  install(FILES completions/sqlite-s3.zsh RENAME _sqlite-s3-${program}
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT ${program})
+  install(FILES completions/sqlite-s3.fish RENAME sqlite-s3-${program}.fish
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT ${program})
 endforeach()
 
 # Units name the programs and the configuration where they come to lie, which is known when they are

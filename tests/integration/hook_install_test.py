@@ -53,7 +53,9 @@ class InstalledFiles(unittest.TestCase):
         for name in ("sqlite_s3.h", "sqlite_s3.hpp", "sqlite_s3_hook.so", "libsqlite_s3_hook.so.0",
                      "sqlite_s3_hook.pc", "SqliteS3HookConfig.cmake", "LICENSE", "README.md",
                      "OPERATIONS.md", "tasks.py", "bin/sqlite-s3-restore",
-                     "bash-completion/completions/sqlite-s3-agent", "sqlite-s3-server.1"):
+                     "bash-completion/completions/sqlite-s3-agent",
+                     "vendor-completions/_sqlite-s3-agent", "sqlite-s3-agent.fish",
+                     "sqlite-s3-server.1"):
             find(name)
 
     def test_name_neither_build_nor_prefix(self):
