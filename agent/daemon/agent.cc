@@ -18,6 +18,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr size_t kTaskThreads = 8;
+constexpr size_t kTaskThreadsBeyond = 120;  // while those hang that ask stores
+constexpr size_t kRetryThreads = 16;
 // What a database's files are called after its own name. The last one is its state directory: a
 // process that stands by rings with it (agent/ship/shared_block.h).
 constexpr std::string_view kSuffixes[] = {"-wal", "-shm", "-journal", "-s3"};
@@ -61,7 +63,8 @@ Agent::Agent(Logger& log, DirectoryWatcher watcher, Fd wake)
       watcher_(std::move(watcher)),
       wake_(std::move(wake)),
       engine_threads_(std::make_shared<WorkPool>()),
-      pool_(kTaskThreads) {}
+      pool_(kTaskThreads, kTaskThreadsBeyond),
+      retries_(kRetryThreads) {}
 
 Agent::~Agent() { (void)StopAll(); }
 
@@ -291,7 +294,8 @@ void Agent::Attend(const std::string& path, Entry& entry) {
   entry.attending = true;
   entry.again = false;
   const bool watched = WatchFiles(entry);
-  pool_.Post([this, path, watched, task = entry.task] {
+  TaskPool& pool = entry.task->StoreWasAway() ? retries_ : pool_;
+  pool.Post([this, path, watched, task = entry.task] {
     const milliseconds next = task->Attend(watched);
     std::lock_guard lock(mutex_);
     Entry& attended = entries_.at(path);  // Remove waits for us
@@ -374,12 +378,13 @@ Status Agent::StopAll(bool look_once_more, bool* abandoned) {
     }
   }
   const auto deadline = std::chrono::steady_clock::now() + milliseconds(longest) + kStopGrace;
-  if (abandoned != nullptr && !pool_.WaitIdle(deadline)) {
+  if (abandoned != nullptr && !(pool_.WaitIdle(deadline) && retries_.WaitIdle(deadline))) {
     *abandoned = true;
     return DeadlineExceededError(
         "the store does not answer: what was not sent goes out at the next start");
   }
   pool_.Finish();
+  retries_.Finish();
   return progress->first;
 }
 

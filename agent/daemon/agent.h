@@ -169,7 +169,8 @@ class Agent {
   Prices prices_;
   std::mutex reload_mutex_;  // one Reload at a time; before mutex_
   bool stopping_ = false;
-  TaskPool pool_;  // last: its tasks use the above
+  TaskPool pool_;     // last, with the next: their tasks use the above
+  TaskPool retries_;  // starts of databases whose store was away: behind all others
 };
 
 }  // namespace sqlite_s3

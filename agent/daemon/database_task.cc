@@ -226,6 +226,12 @@ Status DatabaseTask::waiting() const {
   return waiting_;
 }
 
+bool DatabaseTask::StoreWasAway() const {
+  std::lock_guard lock(mutex_);
+  return !engine_ && (waiting_.code() == StatusCode::kUnavailable ||
+                      waiting_.code() == StatusCode::kDeadlineExceeded);
+}
+
 void DatabaseTask::SetWaiting(const Status& why) {
   bool changed = false;
   {

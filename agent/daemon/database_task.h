@@ -88,6 +88,8 @@ class DatabaseTask {
   // Null while it has none.
   std::shared_ptr<Engine> engine() const;
   DatabaseStatus GetStatus(bool force) const;
+  // Whether the last try to start failed at the store.
+  bool StoreWasAway() const;
   // Why there is no engine: the last failure's code and text; OK while there is one.
   Status waiting() const;
 

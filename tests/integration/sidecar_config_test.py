@@ -7,6 +7,7 @@ changes while it runs.
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -224,6 +225,29 @@ class Config(unittest.TestCase):
             self.assertIn(named, agent.ask("reload", code=2)["error"]["message"])
         agent.stop()
         self.check(path, "a")
+
+    def test_stores_that_hang_do_not_hold_up_the_starts_of_others(self):
+        hangs = socket.create_server(("127.0.0.1", 0), backlog=200)  # connects, and answers nobody
+        self.addCleanup(hangs.close)
+        url = f"s3://bucket/{{path}}?endpoint=http://127.0.0.1:{hangs.getsockname()[1]}"
+        os.mkdir(self.path("dead"))
+        for n in range(40):
+            application = sqlite3.connect(self.path("dead", f"{n}.db"))
+            application.executescript("PRAGMA journal_mode=WAL; CREATE TABLE t(a)")
+            application.close()
+        good = self.make("good.db")
+        self.write(f'[[directory]]\npath = "{self.path("dead")}"\nreplica = "{url}"\n'
+                   'pattern = "*.db"\nclose_timeout = "100ms"\nrequest_timeout = "5m"\n' +
+                   self.database(good, "good"))
+        agent = self.start(env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+        agent.wait_for("the dead", lambda: len(agent.status()) == 41)
+        agent.ask("remove", good)
+        agent.ask("add", good, replica=f"file://{self.replicas}/good",
+                  options="close_timeout=100ms")  # now it is the last
+        agent.sync(good)
+        agent.process.send_signal(signal.SIGTERM)
+        self.assertEqual(agent.process.wait(60), 7)
+        self.check(good, "good")
 
     def test_what_needs_a_new_start_is_refused_by_name(self):
         path = self.make("a.db")
