@@ -1,6 +1,6 @@
 // Random scripts: executing the log again gives the bytes of the pages at every commit, and names
 // exactly the commits that cannot be repeated. SQLITE_S3_SCRIPTS=2000 runs that many, from
-// SQLITE_S3_FIRST_SCRIPT on.
+// SQLITE_S3_FIRST_SCRIPT on; SQLITE_S3_EVERY_COMMIT=1 restores each of them at every commit.
 
 #include <gtest/gtest.h>
 
@@ -30,10 +30,11 @@ Totals RunScripts(StatementsScript::Kind kind) {
   Totals totals;
   const uint64_t begin = FromEnvironment("SQLITE_S3_FIRST_SCRIPT", 1);
   const uint64_t scripts = FromEnvironment("SQLITE_S3_SCRIPTS", kScripts);
+  const bool every_commit = FromEnvironment("SQLITE_S3_EVERY_COMMIT", 0) != 0;
   for (uint64_t seed = begin; seed < begin + scripts; ++seed) {
     SCOPED_TRACE("script " + std::to_string(seed));
     StatementsScript script(seed, kind);
-    script.Run(/*every_commit=*/seed % 20 == 1);
+    script.Run(every_commit || seed % 20 == 1);
     ++totals.scripts;
     totals.commits += script.total;
     totals.needed += script.needed;
