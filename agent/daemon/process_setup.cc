@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "common/base/clock.h"
@@ -54,7 +55,8 @@ uint64_t DescriptorLimit() {
 }
 
 Status CheckDescriptorLimit(uint64_t databases, uint64_t limit) {
-  const uint64_t needed = databases * kDescriptorsPerDatabase + kOtherDescriptors;
+  const uint64_t needed =
+      databases * kDescriptorsPerDatabase + kOtherDescriptors + std::min(databases, kMostForStarts);
   if (databases <= 1 || needed <= limit) {
     return Status::Ok();
   }

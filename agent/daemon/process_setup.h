@@ -23,6 +23,8 @@ void RaiseDescriptorLimit();
 // besides.
 inline constexpr uint64_t kDescriptorsPerDatabase = 6;
 inline constexpr uint64_t kOtherDescriptors = 512;
+// Those that begin have one more each on average, until they are at rest, two seconds later.
+inline constexpr uint64_t kMostForStarts = 1536;
 
 // Whether so many databases fit the limit. kResourceExhausted, with the way out.
 Status CheckDescriptorLimit(uint64_t databases, uint64_t limit);

@@ -112,7 +112,8 @@ TEST(CostTest, TheFirstMomentsAreNotMultipliedWithoutEnd) {
 }
 
 TEST(DescriptorLimitTest, RefusesTheDatabaseThatWouldNotFitAndNamesTheWayOut) {
-  const uint64_t ten_thousand = 10'000 * kDescriptorsPerDatabase + kOtherDescriptors;
+  const uint64_t ten_thousand =
+      10'000 * kDescriptorsPerDatabase + kOtherDescriptors + kMostForStarts;
   EXPECT_TRUE(CheckDescriptorLimit(10'000, ten_thousand).ok());
   const Status refused = CheckDescriptorLimit(10'001, ten_thousand);
   EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
