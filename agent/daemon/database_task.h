@@ -77,6 +77,7 @@ class DatabaseTask {
   // Ends the engine until Resume; Attend applies it.
   void Pause() { paused_ = true; }
   void Resume();
+  bool paused() const { return paused_; }
 
   // A sign of life of the database's files. True when Attend should run soon.
   bool OnEvent(bool files_changed);

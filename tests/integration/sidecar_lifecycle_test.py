@@ -132,6 +132,19 @@ class Lifecycle(unittest.TestCase):
         Application(self.path).run("INSERT INTO t VALUES(3, 3)").close()
         self.check(agent)
 
+    def test_pause_returns_when_the_database_is_closed_and_sync_waits_for_a_start(self):
+        make_database(self.path).close()
+        agent = self.start()
+        for i in range(10):
+            Application(self.path).run(f"INSERT INTO t VALUES({i}, 1)").close()
+            agent.ask("pause", self.path)
+            with open(f"/proc/{agent.process.pid}/maps", encoding="utf-8") as maps:
+                self.assertNotIn(self.path + "-shm", maps.read())
+            self.assertEqual(self.files_beside(), set())
+            agent.ask("resume", self.path)
+            agent.ask("sync", self.path)
+        self.check(agent)
+
     def test_a_database_that_is_replaced_by_rename(self):
         make_database(self.path, "INSERT INTO t VALUES('old', 1)").close()
         agent = self.start()
