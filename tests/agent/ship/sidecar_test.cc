@@ -168,6 +168,56 @@ TEST(SidecarTest, WriteLockIsLetGoBetweenStepsWhenItsBoundIsReached) {
   EXPECT_GT(tries, 3);
 }
 
+// Commits while a checkpoint of the capture's connections syncs the database file.
+const sqlite3_io_methods* methods_of_capture = nullptr;
+Connection* commits_meanwhile = nullptr;
+
+int CommitThenSync(sqlite3_file* file, int flags) {
+  if (Connection* const app = std::exchange(commits_meanwhile, nullptr)) {
+    EXPECT_OK(app->Exec("insert into t values(1)"));
+  }
+  return methods_of_capture->xSync(file, flags);
+}
+
+int WatchSyncs(sqlite3* db, char**, const sqlite3_api_routines*) {
+  static sqlite3_io_methods methods;
+  sqlite3_file* file = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK) {
+    methods_of_capture = file->pMethods == &methods ? methods_of_capture : file->pMethods;
+    methods = *methods_of_capture;
+    methods.xSync = CommitThenSync;
+    file->pMethods = &methods;
+  }
+  return SQLITE_OK;
+}
+
+// It was taken for complete, so that no write lock was asked for: the WAL of a writer that never
+// rests was never begun anew, and grew without end.
+TEST(SidecarTest, ACheckpointThatTheWriterOvertookIsNotComplete) {
+  ShippedDatabase db;
+  db.Exec("create table t(a); pragma wal_autocheckpoint=0");
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = db.path();
+  config.account = &account;
+  auto watch = reinterpret_cast<void (*)()>(WatchSyncs);
+  ASSERT_EQ(sqlite3_auto_extension(watch), SQLITE_OK);
+  auto opened = WalCapture::Open(config, std::nullopt);
+  sqlite3_cancel_auto_extension(watch);
+  ASSERT_OK(opened.status());
+  WalCapture& capture = **opened;
+  FakeClock clock;
+  SlowSink sink(clock);
+  db.Exec("insert into t values(1)");
+  commits_meanwhile = &db.app();
+  ASSERT_OK_AND_ASSIGN(CheckpointOutcome room, capture.MakeRoom(sink));
+  ASSERT_EQ(commits_meanwhile, nullptr);
+  EXPECT_TRUE(room.ran);
+  EXPECT_FALSE(room.complete);
+  ASSERT_OK_AND_ASSIGN(room, capture.MakeRoom(sink));
+  EXPECT_TRUE(room.complete);
+}
+
 TEST(SidecarTest, WriteLockIsLetGoInTheMiddleOfAStepThatCannotBeDivided) {
   ShippedDatabase db;
   db.Exec("create table t(a)");
