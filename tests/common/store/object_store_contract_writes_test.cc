@@ -190,7 +190,7 @@ TEST_P(ObjectStoreContractTest, ReadersSeeWholeObjectsWhileTheyAreReplaced) {
       std::string text = GetText("k");
       size_t size = text.empty() ? 0 : 5000 + static_cast<size_t>(text[0] - 'a') * 10;
       if (text != std::string(size, text.empty() ? 'a' : text[0])) {
-        ADD_FAILURE() << "torn object of " << text.size() << " bytes";
+        ADD_FAILURE() << "torn object of " << text.size() << " bytes: " << text.substr(0, 200);
         return;
       }
     }
