@@ -148,6 +148,13 @@ void Agent::AttendSoon(const std::string& path) {
   }
 }
 
+bool Agent::AwaitAttended(milliseconds timeout, const std::function<bool()>& done) {
+  std::unique_lock lock(mutex_);
+  bool is_done = false;
+  attended_.wait_for(lock, timeout, [&] { return (is_done = done()) || stopping_; });
+  return is_done;
+}
+
 void Agent::SetPrices(const Prices& prices) {
   std::lock_guard lock(mutex_);
   prices_ = prices;
@@ -161,6 +168,7 @@ Prices Agent::prices() const {
 void Agent::Stop() {
   std::lock_guard lock(mutex_);
   stopping_ = true;
+  attended_.notify_all();
   Wake();
 }
 
@@ -367,6 +375,7 @@ Status Agent::StopAll(bool look_once_more, bool* abandoned) {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    attended_.notify_all();
     // Those that are being attended to last: they may hang, and threads are few.
     for (const bool attending : {false, true}) {
       for (const auto& [path, entry] : entries_) {

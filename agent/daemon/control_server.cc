@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "agent/daemon/health.h"
 #include "agent/daemon/verify.h"
@@ -135,23 +134,11 @@ Result<std::shared_ptr<DatabaseTask>> Named(Agent& agent, const nlohmann::json& 
   return task;
 }
 
-// What a command has begun, the agent's own thread does: waits for it, asking again.
-template <typename Done>
-bool Await(milliseconds timeout, Done done) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!done()) {
-    if (std::chrono::steady_clock::now() >= deadline) {
-      return false;
-    }
-    std::this_thread::sleep_for(milliseconds(5));
-  }
-  return true;
-}
-
 // A database that is just starting, after `resume` for instance, is waited for.
-Result<std::shared_ptr<Engine>> EngineOf(const DatabaseTask& task, milliseconds timeout) {
+Result<std::shared_ptr<Engine>> EngineOf(Agent& agent, const DatabaseTask& task,
+                                         milliseconds timeout) {
   std::shared_ptr<Engine> engine;
-  (void)Await(timeout, [&] {
+  (void)agent.AwaitAttended(timeout, [&] {
     engine = task.engine();
     return engine || task.paused() || !task.waiting().ok();
   });
@@ -202,9 +189,9 @@ Result<Json> StatusOf(Agent& agent, const std::string& only) {
 }
 
 // With `wait`: when it returns, the store has every commit made before. Else it is only asked for.
-Result<Json> SyncOne(const DatabaseTask& task, milliseconds timeout, bool wait) {
+Result<Json> SyncOne(Agent& agent, const DatabaseTask& task, milliseconds timeout, bool wait) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine,
-                   EngineOf(task, wait ? timeout : milliseconds(0)));
+                   EngineOf(agent, task, wait ? timeout : milliseconds(0)));
   Txid txid;
   const Status synced = engine->Sync(wait ? timeout : milliseconds(0), &txid);
   if (!wait && synced.code() == StatusCode::kDeadlineExceeded) {
@@ -227,7 +214,7 @@ Json SyncAll(Agent& agent, milliseconds timeout, bool wait) {
       pool.Post([&, i] {
         const auto gone =
             std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - since);
-        auto done = SyncOne(*tasks[i], std::max(timeout - gone, milliseconds(0)), wait);
+        auto done = SyncOne(agent, *tasks[i], std::max(timeout - gone, milliseconds(0)), wait);
         if (done.ok()) {
           answers[i] = std::move(done).value();
         } else {
@@ -283,24 +270,26 @@ Result<Json> Do(Agent& agent, const nlohmann::json& request) {
     command == "pause" ? task->Pause() : task->Resume();
     agent.AttendSoon(path);
     // Once it is said to be paused, the application's last close leaves one file.
-    if (command == "pause" &&
-        !Await(Timeout(request), [&] { return !task->engine() || !task->paused(); })) {
+    if (command == "pause" && !agent.AwaitAttended(Timeout(request), [&] {
+          return !task->engine() || !task->paused();
+        })) {
       return DeadlineExceededError("database '" + path +
                                    "' is not closed yet, hint: see its state");
     }
     return Json{{"database", path}};
   }
   if (command == "sync") {
-    return SyncOne(*task, Timeout(request), !Flag(request, "no_wait"));
+    return SyncOne(agent, *task, Timeout(request), !Flag(request, "no_wait"));
   }
   if (command == "verify") {
-    ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine, EngineOf(*task, Timeout(request)));
+    ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine,
+                     EngineOf(agent, *task, Timeout(request)));
     return VerifyDatabase(task->spec(), engine.get(), Timeout(request));
   }
   if (command != "image" && command != "mark") {
     return InvalidArgumentError("unknown command '" + command + "'");
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine, EngineOf(*task, Timeout(request)));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine, EngineOf(agent, *task, Timeout(request)));
   Txid txid;
   if (command == "image") {
     ASSIGN_OR_RETURN(txid, engine->MakeImage(Timeout(request)));

@@ -368,9 +368,10 @@ int RunAgent(RunCommand command) {
   }
   (*agent)->AddSource((*overseer)->fd(), [&] { (*overseer)->OnTimer(); });
   if (!command.config.empty()) {
-    (*agent)->SetReload(command.config, [&] {
+    // A copy of its own: reloads come from any thread.
+    (*agent)->SetReload(command.config, [&, running = command]() mutable {
       (*overseer)->service().Reloading();
-      const Status reloaded = Reload(flags, command, **agent, **overseer, log);
+      const Status reloaded = Reload(flags, running, **agent, **overseer, log);
       (*overseer)->service().Ready();
       return reloaded;
     });

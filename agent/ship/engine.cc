@@ -326,8 +326,10 @@ Result<Txid> EngineImpl::Mark(const std::string& name, std::chrono::milliseconds
   const std::function<bool()> late = [&] { return Monotonic() >= deadline; };
   const CancelScope scope(late);
   Replica replica(*patient_store_);
-  RETURN_IF_ERROR(replica.Open());
-  const Status written = replica.WriteMark(mark);
+  Status written = replica.Open();
+  if (written.ok()) {
+    written = replica.WriteMark(mark);
+  }
   if (written.code() == StatusCode::kCancelled && late()) {
     return DeadlineExceededError("the mark may not be in the store: " + written.message());
   }

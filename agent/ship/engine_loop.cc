@@ -426,7 +426,7 @@ Status EngineImpl::FreshenPin() {
     return Status::Ok();
   }
   auto moved = capture_->MovePin(*this);
-  if (capture_->PinIsBehind()) {  // all slots were taken
+  if (capture_->PinIsBehind()) {  // all slots were taken, or somebody is in a checkpoint
     freshen_wait_us_ = std::clamp(freshen_wait_us_ * 2, kMaxNapMicros, kMaxFreshenMicros);
   } else {
     freshen_wait_us_ = 0;
