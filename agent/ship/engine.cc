@@ -18,8 +18,6 @@ constexpr RetryPolicy kPatient{std::chrono::milliseconds(50), std::chrono::milli
                                std::chrono::milliseconds(5000)};
 constexpr RetryPolicy kOneTry{std::chrono::milliseconds(0), std::chrono::milliseconds(0),
                               std::chrono::milliseconds(0)};
-constexpr auto kStatusWait = std::chrono::milliseconds(2000);
-constexpr auto kStatusLockWait = std::chrono::milliseconds(10);  // else the figures of before
 
 // For threads started meanwhile: ours must never be the ones that run the application's handlers.
 class BlockSignals {
@@ -218,36 +216,6 @@ bool EngineImpl::DetachConnection() {
   return true;
 }
 
-// --- waiting
-// -------------------------------------------------------------------------------------------
-
-// Ours, or while we stand by, that of the process that ships.
-EngineState EngineImpl::StateOfShipper() {
-  if (dead_) {
-    return EngineState::kStopped;
-  }
-  if (state() != EngineState::kStandby) {
-    return state();
-  }
-  auto theirs = static_cast<EngineState>((*shared_)->state.load());
-  // One that stopped or failed has given up the lock or will: we are next, and find out ourselves.
-  return theirs == EngineState::kFenced ? theirs : EngineState::kStandby;
-}
-
-Status EngineImpl::WhyNotFor(EngineState s) {
-  std::lock_guard lock(state_mutex_);
-  switch (s) {
-    case EngineState::kFenced:
-      return AbortedError("shipping is fenced: " + last_error_);
-    case EngineState::kFailed:
-      return FailedPreconditionError("shipping has failed: " + last_error_);
-    case EngineState::kStopped:
-      return CancelledError("shipping has stopped");
-    default:
-      return Status::Ok();
-  }
-}
-
 Status EngineImpl::AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
                                std::chrono::milliseconds timeout) {
   const uint64_t mine = ++ticket;
@@ -300,7 +268,7 @@ Status EngineImpl::Wait(Txid txid, std::chrono::milliseconds timeout) {
       return InvalidArgumentError("TXID " + FormatTxid(txid) + " is beyond the last one, " +
                                   FormatTxid({(*shared_)->captured_txid}));
     }
-    RETURN_IF_ERROR(WhyNotFor(dead_ ? EngineState::kStopped : state()));
+    RETURN_IF_ERROR(WhyNotFor(StateNow()));
     int64_t left = deadline - Monotonic();
     if (left <= 0) {
       return DeadlineExceededError("TXID " + FormatTxid(txid) + " is not in the store yet");
@@ -358,7 +326,7 @@ Result<Txid> EngineImpl::MakeImage(std::chrono::milliseconds timeout) {
         return image_txid_;
       }
     }
-    RETURN_IF_ERROR(WhyNotFor(dead_ ? EngineState::kStopped : state()));
+    RETURN_IF_ERROR(WhyNotFor(StateNow()));
     int64_t left = deadline - Monotonic();
     if (left <= 0) {
       return DeadlineExceededError("the image is not complete yet; it goes on");
@@ -366,141 +334,6 @@ Result<Txid> EngineImpl::MakeImage(std::chrono::milliseconds timeout) {
     shared_->WaitForNews(seen, std::chrono::microseconds(std::min<int64_t>(left, 100'000)));
   }
 }
-
-// --- state
-// -----------------------------------------------------------------------------------------------
-
-void EngineImpl::SetState(EngineState s, const Status& why) {
-  bool changed = false;
-  {
-    std::lock_guard lock(state_mutex_);
-    if (!why.ok()) {
-      changed = last_error_ != why.ToString();
-      last_error_ = why.ToString();
-    } else if (s == EngineState::kShipping) {
-      last_error_.clear();
-    }
-  }
-  changed = state_.exchange(static_cast<int>(s)) != static_cast<int>(s) || changed;
-  if (s != EngineState::kStandby && shared_) {
-    (*shared_)->state = static_cast<uint32_t>(s);
-    shared_->Publish();
-  }
-  if (changed) {
-    Log(why.ok() ? LogLevel::kInfo : LogLevel::kWarning,
-        std::string(EngineStateName(s)) + (why.ok() ? "" : ": " + why.ToString()));
-  }
-}
-
-void EngineImpl::Log(LogLevel level, const std::string& message) {
-  if (config_.log) {
-    config_.log(level, message);
-  }
-}
-
-EngineStatus EngineImpl::GetPulse() {
-  if (state() == EngineState::kStandby) {
-    return GetStatus(false);  // another process has the figures
-  }
-  EngineStatus s;
-  s.state = dead_ ? EngineState::kStopped : state();
-  s.txid = {assigned_txid_.load()};
-  s.shipped_txid = {has_image_ ? acked_txid_.load() : 0};
-  s.lag_commits = s.txid.value > s.shipped_txid.value ? s.txid.value - s.shipped_txid.value : 0;
-  s.bytes_shipped = bytes_shipped_;
-  s.looks = looks_;
-  s.interval_ms = IntervalMillis(budget_.Now());
-  {
-    std::lock_guard lock(image_mutex_);
-    s.image_txid = image_txid_;
-    s.image_running = !image_thread_done_;
-  }
-  std::lock_guard lock(state_mutex_);
-  if (s.state == EngineState::kStarting && !last_error_.empty()) {
-    s.last_error = last_error_;
-  }
-  s.lag_ms = LagMillis(s.lag_commits);
-  return s;
-}
-
-int64_t EngineImpl::IntervalMillis(const RequestBudget::State& budget) const {
-  return std::max<int64_t>(config_.options.interval.count(), budget.pace.count() / 1000);
-}
-
-// REQUIRES: state_mutex_.
-int64_t EngineImpl::LagMillis(uint64_t lag_commits) const {
-  const int64_t since = lag_.empty() ? segment_since_us_.load() : lag_.front().second;
-  return lag_.empty() && lag_commits == 0 ? 0 : std::max<int64_t>((Monotonic() - since) / 1000, 0);
-}
-
-EngineStatus EngineImpl::GetStatus(bool force_capture) {
-  EngineStatus s;
-  s.database = config_.database_path;
-  s.replica = config_.store->Describe();
-  s.sqlite_version = sqlite3_libversion();
-  s.sqlite_wal_reset_bug = HasWalResetBug(sqlite3_libversion_number());
-  if (force_capture && !dead_) {
-    // Best effort: while starting or without room the TXID lags, and an application that notes it
-    // must be able to tell.
-    s.txid_current =
-        AwaitTicket((*shared_)->capture_ticket, (*shared_)->captured_ticket, kStatusWait).ok();
-  }
-  s.state = dead_ ? EngineState::kStopped : state();
-  if (shared_) {
-    s.timeline = (*shared_)->timeline;
-    s.txid = {(*shared_)->captured_txid};
-    s.shipped_txid = {(*shared_)->shipped_txid};
-  }
-  s.lag_commits = s.txid.value > s.shipped_txid.value ? s.txid.value - s.shipped_txid.value : 0;
-  s.bytes_shipped = bytes_shipped_;
-  s.bytes_captured = bytes_captured_;
-  s.segments = segments_;
-  s.images = images_;
-  s.requests = patient_store_->counts().Total() + upload_store_->counts().Total();
-  const RequestBudget::State budget = budget_.Now();
-  s.interval_ms = IntervalMillis(budget);
-  s.request_budget = config_.options.request_budget;
-  s.requests_this_month = budget.used;
-  s.merged_commits = merged_commits_;
-  s.resyncs = resyncs_;
-  s.salvaged_commits = salvaged_;
-  s.checkpoints = checkpoints_;
-  s.wal_resets = wal_resets_;
-  s.write_locks = write_locks_;
-  s.write_lock_max_us = write_lock_max_us_;
-  s.commit_timeouts = commit_timeouts_;
-  s.looks = looks_;
-  s.hook_displaced = hook_displaced_;
-  s.trace_displaced = trace_displaced_ > 0;
-  s.dropped_statements = inbox_ ? inbox_->dropped() : 0;
-  std::unique_lock capture_lock(capture_mutex_, std::defer_lock);
-  if (!dead_ && TryLockCapture(capture_lock, kStatusLockWait)) {
-    if (capture_) {
-      s.wal_frames = capture_->index().PeekMaxFrame();
-      wal_resets_ = s.wal_resets = capture_->wal_resets();
-      s.salvaged_commits = capture_->salvaged_commits();
-      if (config_.pool && rested_at_us_ == last_activity_us_) {
-        capture_->UnmapIndex();  // this look mapped it again
-      }
-    }
-    if (spool_) {
-      s.spool_bytes = spool_->bytes();
-    }
-    capture_lock.unlock();
-  }
-  {
-    std::lock_guard lock(image_mutex_);
-    s.image_txid = image_txid_;
-    s.image_running = !image_thread_done_;
-  }
-  std::lock_guard lock(state_mutex_);
-  s.last_error = last_error_;
-  s.lag_ms = LagMillis(s.lag_commits);
-  return s;
-}
-
-// --- fork
-// ------------------------------------------------------------------------------------------------
 
 // SQLite connections must not cross a fork: a child's close would drop locks, its mutexes may be
 // held by threads that do not exist there (docs/adr/0003: a child's acknowledged commit was lost).

@@ -17,15 +17,14 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "agent/ship/engine.h"
 #include "agent/ship/file_times.h"
 #include "agent/ship/image_job.h"
+#include "agent/ship/image_run.h"
 #include "agent/ship/page_hashes.h"
 #include "agent/ship/policy.h"
-#include "agent/ship/put_aside.h"
 #include "agent/ship/request_budget.h"
 #include "agent/ship/segment_encoder.h"
 #include "agent/ship/shared_block.h"
@@ -142,15 +141,6 @@ class EngineImpl final : public Engine, private CaptureSink {
   SessionEnd EndInterrupted();
   bool InLane(Lane wanted);
   Status CaptureSome(bool* caught_up);
-  Status EncodeQueue(size_t max_commits);
-  Status EncodeBig();
-  Status CutIfDue(bool* full);
-  Status CutNow();
-  void TellOfBudget();
-  Status MakeRoomIfDue();
-  Status FreshenPin();
-  Status GiveWayIfAwaited();
-  Status EnterGap(std::string_view why);
   struct Tickets {
     uint64_t sync, capture, room;
   };
@@ -159,8 +149,22 @@ class EngineImpl final : public Engine, private CaptureSink {
   Pause PauseAfterRound(SharedBlock::Seen seen);
   void Rest();
   bool IsUndisturbed();
-  CutInputs CutState();
   Status CheckFiles(bool now);
+
+  // engine_encode.cc
+  Status EncodeQueue(size_t max_commits);
+  Status EncodeRest();
+  Status EncodeBig();
+  CutInputs CutState();
+  Status CutIfDue(bool* full);
+  void TellOfBudget();
+  Status CutNow();
+
+  // engine_room.cc
+  Status MakeRoomIfDue();
+  Status FreshenPin();
+  Status GiveWayIfAwaited();
+  Status EnterGap(std::string_view why);
 
   // engine_upload.cc
   void StartUploader();
@@ -184,19 +188,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   void EndImage(const Status& status);
   Status SetAsideCutOff();
   Status SetAsideSome(uint32_t most);
-  // An image between two of its steps.
-  struct ImageRun {
-    explicit ImageRun(const ChecksumKey& checksum_key) : hasher(checksum_key) {}
-    const PageHasher hasher;
-    ImageManifest manifest;
-    PutAside hashes;                       // of the pages copied so far
-    std::unique_ptr<Throttle::Turn> turn;  // of the next object
-    std::string key;                       // of the object that is to be put; empty: none
-    PutAside object;                       // its bytes
-    bool copied = false;                   // every page
-    bool has_hashes = false, has_manifest = false;
-    std::chrono::milliseconds backoff{0};
-  };
+
+  // engine_image_objects.cc
   Status BeginImage();
   Status CopyImage(std::chrono::microseconds* wait, bool* done);
   size_t PartBytes() const;
@@ -223,6 +216,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_hook.cc
   Result<CheckpointOutcome> MakeRoomUnderWriteLock(int busy_timeout_ms);
   bool AwaitMemory(std::unique_lock<std::mutex>& lock);
+  bool MayMerge() const;
   std::chrono::milliseconds HookPatience(uint32_t frames) const;
   bool TryLockCapture(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds patience);
   void MakeRoomInHook(uint32_t frames);
@@ -234,14 +228,16 @@ class EngineImpl final : public Engine, private CaptureSink {
   void StartThreads();
   Status AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
                      std::chrono::milliseconds timeout);
-  EngineState StateOfShipper();
-  Status WhyNotFor(EngineState s);
-  bool MayMerge() const;
-  int64_t IntervalMillis(const RequestBudget::State& budget) const;
-  int64_t LagMillis(uint64_t lag_commits) const;
+
+  // engine_status.cc
   void SetState(EngineState state, const Status& why = Status::Ok());
   EngineState state() const { return static_cast<EngineState>(state_.load()); }
+  EngineState StateNow() const { return dead_ ? EngineState::kStopped : state(); }
+  EngineState StateOfShipper();
+  Status WhyNotFor(EngineState s);
+  void FillFigures(EngineStatus* s);
   void Log(LogLevel level, const std::string& message);
+
   int64_t Now() const { return config_.clock->WallMicros(); }
   int64_t Monotonic() const { return config_.clock->MonotonicMicros(); }
   bool Interrupted() const { return stop_now_.load(); }

@@ -5,7 +5,6 @@
 // Guarded by the engine's capture mutex.
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -23,9 +22,7 @@ struct ImageJob {
   PageNumber cursor = 1;          // pages below it are copied
   PageNumber cut_off_cursor = 0;  // while hold_pin: pages cut off, below it, are set aside
   bool hold_pin = false;          // the database shrank: what was cut off must stay in file and WAL
-  int64_t commit_time_us = 0;
-  std::optional<uint64_t> expected_checksum;  // once the commit is encoded
-  Status status;                              // of setting aside
+  Status status;                  // of setting aside
 
   std::string spill_path;
   Fd spill;

@@ -1,0 +1,128 @@
+// Keeping out of the application's way: room in the WAL, a pin that moves, and none at all when
+// somebody waits for it.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "agent/ship/engine_impl.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr int kWriteLockTimeoutMs = 50;
+constexpr int64_t kMinFreshenMicros = 10'000;
+constexpr int64_t kMaxFreshenMicros = 500'000;
+constexpr int64_t kGiveWayAfterMicros = 1'000'000;
+
+}  // namespace
+
+// The worker's own room-making: for commits that no hook of this process announces (other
+// processes, a displaced hook, standbys that ask), and for frames that a crash of the machine would
+// lose.
+Status EngineImpl::MakeRoomIfDue() {
+  const uint32_t threshold = checkpoint_pages_;
+  std::lock_guard lock(capture_mutex_);
+  if (gap_ || !capture_) {
+    return Status::Ok();
+  }
+  wal_resets_ = capture_->wal_resets();
+  salvaged_ = capture_->salvaged_commits();
+  const uint32_t frames = capture_->index().PeekMaxFrame();
+  const bool asked = (*shared_)->room_ticket != (*shared_)->roomed_ticket;
+  // Our own hook does it at the threshold, in the committing thread; leave it the first try.
+  const bool due = threshold > 0 && frames >= threshold && frames >= worker_room_retry_at_ &&
+                   (asked || unannounced_ > 0 || frames >= threshold + threshold / 4);
+  if (frames < threshold) {
+    worker_room_retry_at_ = 0;
+  }
+  if (!due && !capture_->wants_room()) {
+    return Status::Ok();
+  }
+  if (capture_->index().BackfilledFrames() >= frames && capture_->captured_frames() == frames &&
+      worker_room_done_at_ == frames) {
+    return Status::Ok();  // all is in the file and the pin is on slot 0: it is the writer's turn
+  }
+  if (!InLane(Lane::kCheckpoint)) {
+    return Status::Ok();
+  }
+  auto outcome = capture_->MakeRoom(*this);
+  // Not when it is the capture that is behind: to hold off writers would gain nothing.
+  if (outcome.ok() && outcome->captured && !outcome->complete && frames >= 2 * threshold &&
+      threshold > 0 && (unannounced_ > 0 || asked) && config_.options.write_lock) {
+    outcome = MakeRoomUnderWriteLock(kWriteLockTimeoutMs);
+  }
+  if (!outcome.ok()) {
+    return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
+  }
+  checkpoints_ += outcome->ran ? 1 : 0;
+  worker_room_done_at_ = outcome->complete ? capture_->captured_frames() : 0;
+  // Each time the pin moves, a writer beyond its own threshold makes a checkpoint up to there: not
+  // for a few frames.
+  worker_room_retry_at_ = outcome->complete ? 0 : frames + threshold / 4 + frames / 8 + 1;
+  return Status::Ok();
+}
+
+// An application's FULL, RESTART or TRUNCATE checkpoint holds the write lock while it waits for
+// readers of older frames, and then for readers of any: with a pin that stays behind, every writer
+// waits for as long as its busy timeout says. In quiet moments (and such a wait is one) the pin
+// moves to the last frame, and once all is backfilled to slot 0, which is in nobody's way.
+Status EngineImpl::FreshenPin() {
+  std::lock_guard lock(capture_mutex_);
+  if (gap_ || !capture_) {
+    return Status::Ok();
+  }
+  const uint64_t frames = capture_->frames_total();
+  const bool quiet = std::exchange(quiet_frames_, frames) == frames;
+  const bool behind = capture_->PinIsBehind();
+  freshens_soon_ = behind && !quiet;
+  if (!behind || !quiet) {
+    freshen_wait_us_ = 0;
+    return Status::Ok();
+  }
+  auto moved = capture_->MovePin(*this);
+  if (capture_->PinIsBehind()) {  // all slots were taken, or somebody is in a checkpoint
+    freshen_wait_us_ = std::clamp(freshen_wait_us_ * 2, kMinFreshenMicros, kMaxFreshenMicros);
+  } else {
+    freshen_wait_us_ = 0;
+  }
+  return moved.code() == StatusCode::kUnavailable ? Status::Ok() : moved.status();
+}
+
+// The same checkpoints while nothing more can be captured: the pin cannot move, and by
+// when_full=grow-wal it stays as it is for as long as the store is away. But not at the price of
+// every writer's time: when somebody is in a checkpoint and nobody commits, for a second, it is us
+// whom they wait for.
+Status EngineImpl::GiveWayIfAwaited() {
+  {
+    std::lock_guard lock(capture_mutex_);
+    const uint32_t frames = capture_->index().PeekMaxFrame();
+    const int64_t now = Monotonic();
+    if (std::exchange(stuck_at_frames_, frames) != frames ||
+        !capture_->AnotherConnectionCheckpoints()) {
+      awaited_since_us_ = now;
+    }
+    if (now - awaited_since_us_ < kGiveWayAfterMicros) {
+      return Status::Ok();
+    }
+  }
+  return EnterGap(
+      "a checkpoint of the application's waits for us: "
+      "commits from now on share one restore point");
+}
+
+// What was captured so far still goes to the spool, then the pin is given up and the WAL is the
+// application's own again; once the spool is empty a new start ships the difference.
+Status EngineImpl::EnterGap(std::string_view why) {
+  spool_full_ = false;
+  std::lock_guard lock(capture_mutex_);
+  RETURN_IF_ERROR(EncodeRest());
+  capture_->ReleasePin();
+  gap_ = true;
+  stuck_ = false;
+  Log(LogLevel::kWarning, fmt::format("the spool is full and the store away: {}", why));
+  return Status::Ok();
+}
+
+}  // namespace sqlite_s3

@@ -1,0 +1,162 @@
+// What the engine says of itself: its state, why it stopped, the status record.
+
+#include <algorithm>
+
+#include "agent/ship/engine_impl.h"
+
+namespace sqlite_s3 {
+namespace {
+
+constexpr auto kStatusWait = std::chrono::milliseconds(2000);
+constexpr auto kStatusLockWait = std::chrono::milliseconds(10);  // else the figures of before
+
+}  // namespace
+
+void EngineImpl::SetState(EngineState s, const Status& why) {
+  bool changed = false;
+  {
+    std::lock_guard lock(state_mutex_);
+    if (!why.ok()) {
+      changed = last_error_ != why.ToString();
+      last_error_ = why.ToString();
+    } else if (s == EngineState::kShipping) {
+      last_error_.clear();
+    }
+  }
+  changed = state_.exchange(static_cast<int>(s)) != static_cast<int>(s) || changed;
+  if (s != EngineState::kStandby && shared_) {
+    (*shared_)->state = static_cast<uint32_t>(s);
+    shared_->Publish();
+  }
+  if (changed) {
+    Log(why.ok() ? LogLevel::kInfo : LogLevel::kWarning,
+        std::string(EngineStateName(s)) + (why.ok() ? "" : ": " + why.ToString()));
+  }
+}
+
+void EngineImpl::Log(LogLevel level, const std::string& message) {
+  if (config_.log) {
+    config_.log(level, message);
+  }
+}
+
+// Ours, or while we stand by, that of the process that ships.
+EngineState EngineImpl::StateOfShipper() {
+  if (dead_) {
+    return EngineState::kStopped;
+  }
+  if (state() != EngineState::kStandby) {
+    return state();
+  }
+  auto theirs = static_cast<EngineState>((*shared_)->state.load());
+  // One that stopped or failed has given up the lock or will: we are next, and find out ourselves.
+  return theirs == EngineState::kFenced ? theirs : EngineState::kStandby;
+}
+
+Status EngineImpl::WhyNotFor(EngineState s) {
+  std::lock_guard lock(state_mutex_);
+  switch (s) {
+    case EngineState::kFenced:
+      return AbortedError("shipping is fenced: " + last_error_);
+    case EngineState::kFailed:
+      return FailedPreconditionError("shipping has failed: " + last_error_);
+    case EngineState::kStopped:
+      return CancelledError("shipping has stopped");
+    default:
+      return Status::Ok();
+  }
+}
+
+// What a status costs nothing to say, beside the state. REQUIRES: its TXIDs are filled in.
+void EngineImpl::FillFigures(EngineStatus* s) {
+  s->lag_commits =
+      s->txid.value > s->shipped_txid.value ? s->txid.value - s->shipped_txid.value : 0;
+  s->bytes_shipped = bytes_shipped_;
+  s->looks = looks_;
+  const RequestBudget::State budget = budget_.Now();
+  s->requests_this_month = budget.used;
+  s->interval_ms = std::max<int64_t>(config_.options.interval.count(), budget.pace.count() / 1000);
+  {
+    std::lock_guard lock(image_mutex_);
+    s->image_txid = image_txid_;
+    s->image_running = !image_thread_done_;
+  }
+  std::lock_guard lock(state_mutex_);
+  if (!lag_.empty() || s->lag_commits > 0) {
+    const int64_t since = lag_.empty() ? segment_since_us_.load() : lag_.front().second;
+    s->lag_ms = std::max<int64_t>((Monotonic() - since) / 1000, 0);
+  }
+}
+
+EngineStatus EngineImpl::GetPulse() {
+  if (state() == EngineState::kStandby) {
+    return GetStatus(false);  // another process has the figures
+  }
+  EngineStatus s;
+  s.state = StateNow();
+  s.txid = {assigned_txid_.load()};
+  s.shipped_txid = {has_image_ ? acked_txid_.load() : 0};
+  FillFigures(&s);
+  if (s.state == EngineState::kStarting) {
+    std::lock_guard lock(state_mutex_);
+    s.last_error = last_error_;
+  }
+  return s;
+}
+
+EngineStatus EngineImpl::GetStatus(bool force_capture) {
+  EngineStatus s;
+  s.database = config_.database_path;
+  s.replica = config_.store->Describe();
+  s.sqlite_version = sqlite3_libversion();
+  s.sqlite_wal_reset_bug = HasWalResetBug(sqlite3_libversion_number());
+  if (force_capture && !dead_) {
+    // Best effort: while starting or without room the TXID lags, and an application that notes it
+    // must be able to tell.
+    s.txid_current =
+        AwaitTicket((*shared_)->capture_ticket, (*shared_)->captured_ticket, kStatusWait).ok();
+  }
+  s.state = StateNow();
+  if (shared_) {
+    s.timeline = (*shared_)->timeline;
+    s.txid = {(*shared_)->captured_txid};
+    s.shipped_txid = {(*shared_)->shipped_txid};
+  }
+  FillFigures(&s);
+  s.bytes_captured = bytes_captured_;
+  s.segments = segments_;
+  s.images = images_;
+  s.requests = patient_store_->counts().Total() + upload_store_->counts().Total();
+  s.request_budget = config_.options.request_budget;
+  s.merged_commits = merged_commits_;
+  s.resyncs = resyncs_;
+  s.salvaged_commits = salvaged_;
+  s.checkpoints = checkpoints_;
+  s.wal_resets = wal_resets_;
+  s.write_locks = write_locks_;
+  s.write_lock_max_us = write_lock_max_us_;
+  s.commit_timeouts = commit_timeouts_;
+  s.hook_displaced = hook_displaced_;
+  s.trace_displaced = trace_displaced_ > 0;
+  s.dropped_statements = inbox_ ? inbox_->dropped() : 0;
+  std::unique_lock capture_lock(capture_mutex_, std::defer_lock);
+  if (!dead_ && TryLockCapture(capture_lock, kStatusLockWait)) {
+    if (capture_) {
+      s.wal_frames = capture_->index().PeekMaxFrame();
+      wal_resets_ = s.wal_resets = capture_->wal_resets();
+      s.salvaged_commits = capture_->salvaged_commits();
+      if (config_.pool && rested_at_us_ == last_activity_us_) {
+        capture_->UnmapIndex();  // this look mapped it again
+      }
+    }
+    if (spool_) {
+      s.spool_bytes = spool_->bytes();
+    }
+    capture_lock.unlock();
+  }
+  std::lock_guard lock(state_mutex_);
+  s.last_error = last_error_;
+  return s;
+}
+
+}  // namespace sqlite_s3
