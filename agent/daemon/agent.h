@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/daemon/database_homes.h"
 #include "agent/daemon/database_task.h"
 #include "agent/daemon/directory_scan.h"
 #include "agent/daemon/directory_spec.h"
@@ -119,7 +120,11 @@ class Agent {
     std::string file, real_file;       // names that its events come under
   };
 
+  static constexpr int64_t kSoonMicros = 50'000;
+  static constexpr int64_t kFarMicros = int64_t{3600} * 1'000'000;
+
   Agent(Logger& log, DirectoryWatcher watcher, Fd wake);
+  static int64_t Now() { return Clock::Real().MonotonicMicros(); }
   void Wake();
   void OnFileEvent(const std::string& directory, std::string_view name, FileEvent event);
   // REQUIRES: mutex_.
@@ -132,8 +137,6 @@ class Agent {
   bool AllAttended() const;
   // REQUIRES: mutex_, for all up to the next comment.
   Status AddEntry(DatabaseSpec spec, Origin origin);
-  Status TakeHomes(const DatabaseSpec& spec);
-  void LeaveHomes(const DatabaseSpec& spec);
   void Begin(DatabaseSpec spec, const Origin& origin);
   void Want(DatabaseSpec spec, const Origin& origin);
   void EndEntry(const std::string& path);
@@ -165,8 +168,8 @@ class Agent {
   std::set<std::string> let_go_;                 // by Remove: directories leave them alone
   std::map<std::string, std::string> failures_;  // path -> why it is not in entries_
   std::map<std::string, std::pair<DatabaseSpec, Origin>> blocked_;  // by one whose place it needs
-  std::map<std::string, std::string> homes_;  // replica or state directory -> path in entries_
-  uint64_t configuration_ = 0;                // counts Apply
+  DatabaseHomes homes_;
+  uint64_t configuration_ = 0;  // counts Apply
   std::function<Status()> reload_;
   ConfigStatus config_status_;
   Prices prices_;

@@ -14,78 +14,15 @@ constexpr int64_t kScanPauseMicros = 100'000;     // events come in flocks
 constexpr int64_t kScanShare = 10;                // at most a tenth of the time
 constexpr int64_t kScanAgainMicros = 60'000'000;  // in case an event was lost
 constexpr int64_t kScanFailedMicros = 2'000'000;
-constexpr int64_t kFarMicros = int64_t{3600} * 1'000'000;
-
-int64_t Now() { return Clock::Real().MonotonicMicros(); }
-
-// What only one database may have: its replica and its state. Each ends with a '/', so that what
-// lies in another begins with it.
-std::vector<std::string> HomesOf(const DatabaseSpec& spec) {
-  const ReplicaLocation& at = spec.replica.location;
-  const std::string where =
-      at.scheme == "s3" ? at.endpoint + " " + at.bucket + "/" + at.prefix : at.name + at.path;
-  const std::string& state = spec.replica.ship.state_dir;
-  return {at.scheme + ":" + where + (where.ends_with('/') ? "" : "/"),
-          (state.empty() ? spec.path + "-s3" : state) + "/"};
-}
-
-// The path of the database in `homes` whose home is, lies in or encloses this one.
-const std::string* FindOverlap(const std::map<std::string, std::string>& homes,
-                               const std::string& home) {
-  if (const auto at = homes.lower_bound(home); at != homes.end() && at->first.starts_with(home)) {
-    return &at->second;
-  }
-  for (size_t end = home.find('/'); end != std::string::npos; end = home.find('/', end + 1)) {
-    if (const auto at = homes.find(home.substr(0, end + 1)); at != homes.end()) {
-      return &at->second;
-    }
-  }
-  return nullptr;
-}
-
-Status NotApart(const DatabaseSpec& spec, bool replica, const std::string& other) {
-  return InvalidArgumentError("database '" + spec.path + "': its " +
-                              (replica ? "replica" : "state_dir") +
-                              " is, lies in or encloses that of '" + other + "'");
-}
-
-Status CheckApart(const DatabaseSpec& spec, const std::map<std::string, std::string>& homes) {
-  const auto [replica, state] = std::pair(HomesOf(spec)[0], HomesOf(spec)[1]);
-  if (const std::string* other = FindOverlap(homes, replica)) {
-    return NotApart(spec, true, *other);
-  }
-  // A database in another's state directory is no business of ours; the same directory is.
-  if (const auto other = homes.find(state); other != homes.end()) {
-    return NotApart(spec, false, other->second);
-  }
-  return Status::Ok();
-}
 
 }  // namespace
 
-Status Agent::TakeHomes(const DatabaseSpec& spec) {
-  RETURN_IF_ERROR(CheckApart(spec, homes_));
-  for (const std::string& home : HomesOf(spec)) {
-    homes_.emplace(home, spec.path);
-  }
-  return Status::Ok();
-}
-
-void Agent::LeaveHomes(const DatabaseSpec& spec) {
-  for (const std::string& home : HomesOf(spec)) {
-    homes_.erase(home);
-  }
-}
-
 Status Agent::Apply(const std::vector<DatabaseSpec>& databases,
                     const std::vector<DirectorySpec>& directories) {
-  std::map<std::string, std::string> homes;
+  DatabaseHomes homes;
   for (const DatabaseSpec& spec : databases) {
     RETURN_IF_ERROR(CheckSidecarOptions(spec.replica.ship));
-    RETURN_IF_ERROR(CheckApart(spec, homes));
-    for (const std::string& home : HomesOf(spec)) {
-      homes.emplace(home, spec.path);
-    }
+    RETURN_IF_ERROR(homes.Take(spec));
   }
   std::lock_guard lock(mutex_);
   if (stopping_) {
@@ -189,7 +126,7 @@ void Agent::EraseEntry(const std::string& path) {
   const auto at = entries_.find(path);
   ForgetNames(at->second);
   due_.erase({at->second.due_us, &at->second});
-  LeaveHomes(at->second.task->spec());
+  homes_.Leave(at->second.task->spec());
   std::optional<DatabaseSpec> then = std::move(at->second.then);
   const Origin origin = std::move(at->second.then_origin);
   entries_.erase(at);

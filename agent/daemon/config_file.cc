@@ -217,22 +217,6 @@ struct Reader {
   }
 };
 
-struct TextKey {
-  std::string_view key;
-  std::string AgentConfig::*field;
-};
-// Keys of the agent itself.
-constexpr TextKey kTexts[] = {
-    {"control", &AgentConfig::control},
-    {"log_format", &AgentConfig::log_format},
-    {"log_level", &AgentConfig::log_level},
-    {"heartbeat_url", &AgentConfig::heartbeat_url},
-    {"heartbeat_interval", &AgentConfig::heartbeat_interval},
-    {"metrics", &AgentConfig::metrics},
-    {"total_upload_rate", &AgentConfig::total_upload_rate},
-    {"total_request_rate", &AgentConfig::total_request_rate},
-};
-
 struct PriceKey {
   std::string_view key;
   double Prices::*field;
@@ -249,10 +233,11 @@ Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name)
   Reader reader{name, root["defaults"].as_table(), environment};
   for (const auto& [key_node, node] : root) {
     const std::string key(key_node.str());
-    const auto field = std::find_if(std::begin(kTexts), std::end(kTexts),
-                                    [&](const TextKey& text) { return text.key == key; });
-    if (field != std::end(kTexts)) {
-      ASSIGN_OR_RETURN(config.*field->field, TextOf(name, key, node));
+    const auto field =
+        std::find_if(std::begin(kAgentSettings), std::end(kAgentSettings),
+                     [&](const AgentSetting& setting) { return setting.key == key; });
+    if (field != std::end(kAgentSettings)) {
+      ASSIGN_OR_RETURN(config.settings.*field->text, TextOf(name, key, node));
     } else if (const auto price = std::find_if(std::begin(kPrices), std::end(kPrices),
                                                [&](const PriceKey& p) { return p.key == key; });
                price != std::end(kPrices)) {
@@ -280,11 +265,11 @@ Result<AgentConfig> ReadTables(const toml::table& root, const std::string& name)
       }
     } else {
       std::string known;
-      for (const TextKey& text : kTexts) {
-        known += fmt::format("{}, ", text.key);
+      for (const AgentSetting& setting : kAgentSettings) {
+        known += fmt::format("{}, ", setting.key);
       }
-      for (const PriceKey& text : kPrices) {
-        known += fmt::format("{}, ", text.key);
+      for (const PriceKey& known_price : kPrices) {
+        known += fmt::format("{}, ", known_price.key);
       }
       return ErrorAt(name, node,
                      fmt::format("unknown key {}, hint: {}[defaults], [[database]], [[directory]]",

@@ -6,15 +6,15 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/daemon/database_task.h"
+#include "agent/daemon/agent_settings.h"
+#include "agent/daemon/cost.h"
+#include "agent/daemon/database_spec.h"
 #include "agent/daemon/directory_spec.h"
 
 namespace sqlite_s3 {
 
 struct AgentConfig {
-  std::string control, log_format, log_level;  // empty: not given
-  std::string heartbeat_url, heartbeat_interval, metrics;
-  std::string total_upload_rate, total_request_rate;  // of all databases together
+  AgentSettings settings;
   Prices prices;
   std::vector<DatabaseSpec> databases;     // in the file's order
   std::vector<DirectorySpec> directories;  // likewise

@@ -8,7 +8,6 @@
 #include "agent/daemon/failure.h"
 #include "agent/daemon/verify.h"
 #include "common/base/exit_codes.h"
-#include "common/config/environment.h"
 #include "common/config/url.h"
 
 namespace sqlite_s3 {
@@ -52,16 +51,11 @@ void PrintTable(const Json& databases) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 // `verify DATABASE REPLICA`: nobody is asked.
 Result<Json> VerifyAlone(const ControlCommand& command) {
-  DatabaseSpec spec;
-  ASSIGN_OR_RETURN(spec.path, MakeAbsolutePath(command.database));
-  ASSIGN_OR_RETURN(const ReplicaConfig environment, EnvironmentDefaults());
-  ASSIGN_OR_RETURN(spec.replica, ParseReplicaConfig(command.replica, command.options, environment));
+  ASSIGN_OR_RETURN(const std::string path, MakeAbsolutePath(command.database));
+  ASSIGN_OR_RETURN(const DatabaseSpec spec,
+                   MakeDatabaseSpec(path, command.replica, command.options));
   return VerifyDatabase(spec, nullptr, std::chrono::seconds(command.timeout_s));
 }
 

@@ -12,10 +12,6 @@
 
 namespace sqlite_s3 {
 
-// Carries out one request. Any thread; blocks for as long as what is asked for takes.
-// {"ok": ...} or {"error": {"code", "exit_code", "message"}}.
-nlohmann::ordered_json Answer(Agent& agent, const nlohmann::json& request);
-
 class ControlServer {
  public:
   // Takes the place of a socket that nobody listens on. kFailedPrecondition when somebody does, or

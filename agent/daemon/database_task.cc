@@ -33,26 +33,6 @@ constexpr uint32_t kCheckpointPages = 1000;  // as SQLite's own default
 
 }  // namespace
 
-Status CheckSidecarOptions(const ShipOptions& options) {
-  const std::string hint = ", hint: the application has to load the library for it";
-  if (options.durability == CommitDurability::kCommit) {
-    return InvalidArgumentError(
-        "option 'durability': the agent cannot hold a commit of another process" + hint);
-  }
-  if (options.when_full == WhenFull::kBlock) {
-    return InvalidArgumentError(
-        "option 'when_full': the agent cannot block another process, hint: grow-wal or resync");
-  }
-  if (options.statements != StatementLevel::kOff) {
-    return InvalidArgumentError(
-        "option 'statements': the agent cannot see the SQL of another process" + hint);
-  }
-  if (options.attach_all) {
-    return InvalidArgumentError("option 'attach' is for the library" + hint);
-  }
-  return Status::Ok();
-}
-
 DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
                            std::shared_ptr<WorkPool> threads, std::shared_ptr<RateLimiter> limits,
                            std::shared_ptr<SharedTransports> transports)

@@ -15,29 +15,14 @@
 
 #include "agent/daemon/cost.h"
 #include "agent/daemon/database_file.h"
+#include "agent/daemon/database_spec.h"
 #include "agent/daemon/log.h"
 #include "agent/daemon/metered_store.h"
 #include "agent/daemon/position_alarm.h"
 #include "agent/ship/engine.h"
-#include "common/config/options.h"
 #include "common/store/curl_transport.h"
 
 namespace sqlite_s3 {
-
-struct DatabaseSpec {
-  std::string path;         // absolute, as configured
-  std::string real_path;    // of a directory's: where it must lie; empty: wherever a link leads
-  std::string replica_url;  // as configured; never with credentials
-  ReplicaConfig replica;
-  bool operator==(const DatabaseSpec& other) const {
-    return path == other.path && real_path == other.real_path && replica_url == other.replica_url &&
-           replica.location == other.replica.location && replica.ship == other.replica.ship;
-  }
-};
-
-// kInvalidArgument for options that only a library can keep (durability=commit, attach,
-// when_full=block).
-Status CheckSidecarOptions(const ShipOptions& options);
 
 struct DatabaseStatus {
   EngineStatus engine;  // of a database without an engine: names and zeroes

@@ -188,4 +188,18 @@ DirectoryScan ScanDirectory(const DirectorySpec& spec, FileClaims& claims,
   return Scanner(spec, claims, known).Run();
 }
 
+std::vector<Result<DatabaseSpec>> DatabasesNow(const DirectorySpec& directory) {
+  FileClaims claims;
+  const DirectoryScan scan =
+      ScanDirectory(directory, claims, [](const std::string&) { return false; });
+  std::vector<Result<DatabaseSpec>> specs;
+  if (!scan.status.ok()) {
+    specs.emplace_back(scan.status);
+  }
+  for (const std::string& relative : scan.databases) {
+    specs.push_back(DatabaseSpecIn(directory, scan.root, relative));
+  }
+  return specs;
+}
+
 }  // namespace sqlite_s3

@@ -26,4 +26,7 @@ struct DirectoryScan {
 DirectoryScan ScanDirectory(const DirectorySpec& spec, FileClaims& claims,
                             const std::function<bool(const std::string& path)>& known);
 
+// What a directory has now, as databases to be shipped; first what went wrong with looking.
+std::vector<Result<DatabaseSpec>> DatabasesNow(const DirectorySpec& directory);
+
 }  // namespace sqlite_s3

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/daemon/database_task.h"
+#include "agent/daemon/database_spec.h"
 
 namespace sqlite_s3 {
 

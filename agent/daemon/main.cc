@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "agent/daemon/check_config.h"
 #include "agent/daemon/control_command.h"
 #include "agent/daemon/failure.h"
 #include "agent/daemon/run_command.h"
@@ -46,14 +47,15 @@ int Run(int argc, char** argv) {
   run_app->add_option("-o,--options", run.options,
                       "key=value options, as in a replica URL's query");
   run_app->add_flag("--once", run.once, "ship what is there and exit");
-  run_app->add_option("--log-format", run.log_format, "text or json");
-  run_app->add_option("--log-level", run.log_level, "debug, info, warning or error");
-  run_app->add_option("--control", run.control, "listen on this Unix socket for status, sync, ...");
-  run_app->add_option("--heartbeat-url", run.heartbeat_url,
+  run_app->add_option("--log-format", run.settings.log_format, "text or json");
+  run_app->add_option("--log-level", run.settings.log_level, "debug, info, warning or error");
+  run_app->add_option("--control", run.settings.control,
+                      "listen on this Unix socket for status, sync, ...");
+  run_app->add_option("--heartbeat-url", run.settings.heartbeat_url,
                       "ask this URL at intervals while all is well");
-  run_app->add_option("--metrics", run.metrics,
+  run_app->add_option("--metrics", run.settings.metrics,
                       "ADDRESS:PORT that answers /metrics and /healthz, such as 127.0.0.1:9464");
-  run_app->add_option("--heartbeat-interval", run.heartbeat_interval, "default: 1m");
+  run_app->add_option("--heartbeat-interval", run.settings.heartbeat_interval, "default: 1m");
   run_app->add_flag("--restore-if-missing", run.restore_if_missing,
                     "restore the database first if there is none");
   run_app->footer(

@@ -6,6 +6,7 @@
 #include <optional>
 #include <thread>
 
+#include "agent/daemon/database_file.h"
 #include "agent/daemon/live_state.h"
 #include "common/format/keys.h"
 #include "common/replica/restore_plan.h"

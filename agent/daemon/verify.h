@@ -8,7 +8,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "agent/daemon/database_task.h"
+#include "agent/daemon/database_spec.h"
+#include "agent/ship/engine.h"
 
 namespace sqlite_s3 {
 
