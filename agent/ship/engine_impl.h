@@ -319,7 +319,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint64_t quiet_frames_ = 0;    // captured in all, a round ago
   bool freshens_soon_ = false;   // the next look moves the pin, unless there are new frames
   int64_t freshen_wait_us_ = 0;  // above 0: when to try again to freshen the pin
-  bool stuck_ = false;           // the spool is full, and there is more than memory holds
+  int64_t unsafe_wait_us_ = 0;   // a WAL with salvaged commits; 0: none
+  int64_t unsafe_not_before_us_ = 0;
+  bool stuck_ = false;  // the spool is full, and there is more than memory holds
   uint32_t stuck_at_frames_ = 0;
   int64_t awaited_since_us_ = 0;  // monotonic, when somebody began to wait for the pin, at most
   bool big_waits_ = false;        // a commit too big for what is left of the spool

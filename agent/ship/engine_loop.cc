@@ -237,7 +237,7 @@ void EngineImpl::Rest() {
 // fsync has ended, of any length, and that shows in no file's times.
 bool EngineImpl::IsUndisturbed() {
   return phase_ == Phase::kShip && rested_at_us_ == last_activity_us_ && !freshens_soon_ &&
-         Monotonic() - looked_us_ < kWholeLookMicros &&
+         unsafe_wait_us_ == 0 && Monotonic() - looked_us_ < kWholeLookMicros &&
          Monotonic() - last_notify_us_ > kWholeLookMicros && !Interrupted() && !flushing_ &&
          !fenced_ && !gap_ && has_image_ && files_.IsAsItWas();
 }
@@ -259,6 +259,9 @@ EngineImpl::Pause EngineImpl::PauseAfterRound(SharedBlock::Seen seen) {
   }
   if (freshen_wait_us_ > 0) {
     wait = std::min(wait, std::chrono::microseconds(freshen_wait_us_));
+  }
+  if (unsafe_wait_us_ > 0) {
+    wait = std::min(wait, std::chrono::microseconds(unsafe_wait_us_));
   }
   if (stuck_) {
     wait = std::min(wait, std::chrono::microseconds(kGiveWayLookMicros));

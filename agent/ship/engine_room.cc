@@ -14,6 +14,8 @@ namespace {
 constexpr int kWriteLockTimeoutMs = 50;
 constexpr int64_t kMinFreshenMicros = 10'000;
 constexpr int64_t kMaxFreshenMicros = 500'000;
+constexpr int64_t kMinUnsafeMicros = 5'000;
+constexpr int64_t kMaxUnsafeMicros = 1'000'000;
 constexpr int64_t kGiveWayAfterMicros = 1'000'000;
 
 }  // namespace
@@ -37,17 +39,25 @@ Status EngineImpl::MakeRoomIfDue() {
   if (frames < threshold) {
     worker_room_retry_at_ = 0;
   }
-  if (!due && !capture_->wants_room()) {
+  const bool unsafe = capture_->wants_room();
+  if (!unsafe) {
+    unsafe_wait_us_ = 0;
+  }
+  if (!due && (!unsafe || Monotonic() < unsafe_not_before_us_)) {
     return Status::Ok();
   }
-  if (capture_->index().BackfilledFrames() >= frames && capture_->captured_frames() == frames &&
-      worker_room_done_at_ == frames) {
+  if (!unsafe && capture_->index().BackfilledFrames() >= frames &&
+      capture_->captured_frames() == frames && worker_room_done_at_ == frames) {
     return Status::Ok();  // all is in the file and the pin is on slot 0: it is the writer's turn
   }
   if (!InLane(Lane::kCheckpoint)) {
     return Status::Ok();
   }
   auto outcome = capture_->MakeRoom(*this);
+  if (unsafe) {  // until the WAL was emptied, which readers and busy writers keep us from
+    unsafe_wait_us_ = std::clamp(unsafe_wait_us_ * 2, kMinUnsafeMicros, kMaxUnsafeMicros);
+    unsafe_not_before_us_ = Monotonic() + unsafe_wait_us_;
+  }
   // Not when it is the capture that is behind: to hold off writers would gain nothing.
   if (outcome.ok() && outcome->captured && !outcome->complete && frames >= 2 * threshold &&
       threshold > 0 && (unannounced_ > 0 || asked) && config_.options.write_lock) {

@@ -138,6 +138,7 @@ Status EngineImpl::OpenSession() {
   capture_config.vfs = config_.vfs;
   capture_config.join_only = config_.join_only;
   capture_config.close_spare = config_.pool != nullptr;  // where databases are many
+  capture_config.may_lock_writers = config_.options.write_lock;
   capture_config.account = &account_;
   capture_config.cache_bytes =
       static_cast<uint32_t>(std::min<uint64_t>(config_.options.memory_bytes / 4, 6 << 20));

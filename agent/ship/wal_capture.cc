@@ -49,6 +49,7 @@ Status WalCapture::OnReset(const WalIndexHeader& header) {
     return CorruptionError("the WAL was reset before all of it was read");
   }
   ++wal_resets_;
+  wants_room_ = false;
   wal_before_ = WalPosition{salt1_, salt2_, frame_, 0, 0};
   salt1_ = header.salt1;
   salt2_ = header.salt2;

@@ -111,8 +111,9 @@ class WalCapture {
     uint32_t big_commit_bytes = 8 << 20;
     uint32_t cache_bytes = 6 << 20;
     MemoryAccount* account = nullptr;
-    bool join_only = false;    // EngineConfig's
-    bool close_spare = false;  // at Rest: one connection is enough to hold the pin
+    bool join_only = false;        // EngineConfig's
+    bool close_spare = false;      // at Rest: one connection is enough to hold the pin
+    bool may_lock_writers = true;  // for microseconds, to empty a WAL with salvaged commits
   };
 
   // Checks the database, opens the connections, takes the pin, reads the WAL that is there.
@@ -207,10 +208,12 @@ class WalCapture {
   uint64_t frames_total() const { return frames_total_; }
   uint64_t wal_resets() const { return wal_resets_; }
   uint64_t salvaged_commits() const { return salvaged_; }
-  // A salvaged commit would not survive a crash of the machine: checkpoint soon.
+  // This WAL has a salvaged commit, which would not survive a crash: MakeRoom soon, again and again
+  // until it has been reset.
   bool wants_room() const { return wants_room_; }
 
  private:
+  static constexpr int kBusyTimeoutMs = 1000;
   struct TxFrame {
     PageNumber page;
     uint32_t frame;
@@ -224,6 +227,7 @@ class WalCapture {
   Status CheckDatabase(Connection& connection);
   Status ReadExistingWal(const std::optional<WalPosition>& resume);
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink, BoundedWriteLock* lock);
+  void EmptyWal(const Connection& idle);
   Status BeginRead(int which);
   bool WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backfilled);
   void EndRead(int which);

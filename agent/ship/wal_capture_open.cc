@@ -8,12 +8,6 @@
 #include "agent/ship/wal_capture.h"
 
 namespace sqlite_s3 {
-namespace {
-
-constexpr int kBusyTimeoutMs = 1000;
-
-}  // namespace
-
 Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
                                                      const std::optional<WalPosition>& resume) {
   std::unique_ptr<WalCapture> capture(new WalCapture(config));

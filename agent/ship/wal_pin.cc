@@ -126,13 +126,28 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLo
   result.wal_frames = log;
   // A writer that went on meanwhile keeps the WAL from being reset.
   result.complete = log == done && index_.PeekMaxFrame() == static_cast<uint32_t>(log);
-  wants_room_ = wants_room_ && !result.complete;
   if (result.complete) {
     // With everything backfilled the new reader gets slot 0, and the next writer resets the WAL.
     // Else a pin that moves on invites the writer to a checkpoint of what little came meanwhile.
     ASSIGN_OR_RETURN(moved, MovePin(sink));
+    if (wants_room_ && lock == nullptr) {
+      EmptyWal(connections_[1 - pinned_]);
+    }
   }
   return result;
+}
+
+// A recovery reads the WAL up to its first frame without a checksum, whatever was backfilled: of a
+// WAL that lies there until somebody writes again, a crash of whoever is connected last would bring
+// back old pages. What came since is safe from this checkpoint: it does not pass our pin.
+void WalCapture::EmptyWal(const Connection& idle) {
+  if (!config_.may_lock_writers) {
+    wants_room_ = false;  // nothing more can be done
+    return;
+  }
+  sqlite3_busy_timeout(idle.get(), 0);  // it would wait for readers, and hold the write lock
+  (void)sqlite3_wal_checkpoint_v2(idle.get(), "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_timeout(idle.get(), kBusyTimeoutMs);
 }
 
 Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms,

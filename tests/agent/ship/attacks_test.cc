@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "agent/ship/wal_capture.h"
 #include "tests/support/replayer.h"
 #include "tests/support/run_program.h"
 #include "tests/support/shipped_database.h"
@@ -65,6 +66,70 @@ TEST(AttacksTest, ZeroSaltFramesAfterRollbackTo) {
     db.Exec("begin; savepoint s; insert into t(a,b) select " + Scattered(i) +
             ", b from t limit 1000; rollback to s; release s; insert into t(a) values(3); commit");
   });
+}
+
+class CountingSink : public CaptureSink {
+ public:
+  void OnCapturedCommit(CapturedCommit) override {}
+  int64_t CommitTime(uint32_t, bool* upper_bound) override {
+    *upper_bound = true;
+    return 0;
+  }
+  bool WantsBases() override { return false; }
+  bool WantsPrevious(PageNumber) override { return false; }
+  void SetAside(PageNumber, PagePtr) override {}
+  bool MustHoldPin() override { return false; }
+  void OnShrink(uint32_t, uint32_t) override {}
+  bool HasRoom() override { return true; }
+};
+
+// Without us the application's last close checkpoints such frames and removes the WAL. With us
+// connected the WAL stayed as it was, and when we were killed, the recovery read it up to the first
+// of them: commits of hours before were gone, or their pages mixed with older ones.
+TEST(AttacksTest, AWalWithZeroSaltFramesIsEmptiedAndNotOnlyCheckpointed) {
+  ShippedDatabase db;  // its engine is not started: the capture is ours
+  db.Exec("create table t(id integer primary key, a int, b blob); create index i on t(a)");
+  Rows(db, 3000, 200);
+  db.Exec("pragma wal_autocheckpoint=0; pragma wal_checkpoint(truncate); pragma cache_size=8");
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = db.path();
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  CountingSink sink;
+  for (int i = 0; i < 400 && !capture->wants_room(); ++i) {
+    db.Exec("begin; savepoint s; insert into t(a,b) select " + Scattered(i) +
+            ", b from t limit 1000; rollback to s; release s; insert into t(a) values(3); commit");
+    ASSERT_OK(capture->Capture(sink, UINT32_MAX).status());
+  }
+  if (!capture->wants_room()) {
+    GTEST_SKIP() << "this SQLite does not write such frames";
+  }
+  Connection reader = db.OpenAnother();
+  ASSERT_OK(reader.Exec("begin; select count(*) from t"));
+  ASSERT_OK_AND_ASSIGN(CheckpointOutcome room, capture->MakeRoom(sink));
+  EXPECT_TRUE(room.complete);
+  ASSERT_OK(capture->Capture(sink, UINT32_MAX).status());
+  EXPECT_TRUE(capture->wants_room()) << "somebody reads the WAL: once more, later";
+  ASSERT_OK(reader.Exec("commit"));
+  ASSERT_OK(capture->MakeRoom(sink).status());
+  ASSERT_OK(capture->Capture(sink, UINT32_MAX).status());
+  EXPECT_FALSE(capture->wants_room());
+
+  const int64_t rows = db.QueryInt("select count(*) from t");
+  const std::string crashed = db.dir().path() + "/crashed.db";
+  db.CopyTo(crashed);  // no -shm
+  ASSERT_OK_AND_ASSIGN(Connection after, Connection::Open(crashed, SQLITE_OPEN_READWRITE, "", 0));
+  ASSERT_OK_AND_ASSIGN(int64_t rows_after, after.QueryInt("select count(*) from t"));
+  EXPECT_EQ(rows_after, rows);
+  ASSERT_OK_AND_ASSIGN(std::string sound, after.QueryText("pragma integrity_check"));
+  EXPECT_EQ(sound, "ok");
+
+  // What is written now is captured as ever.
+  db.Exec("insert into t(a) values(4)");
+  ASSERT_OK_AND_ASSIGN(CaptureOutcome outcome, capture->Capture(sink, UINT32_MAX));
+  EXPECT_EQ(outcome, CaptureOutcome::kCaughtUp);
+  EXPECT_EQ(capture->captured_frames(), capture->index().PeekMaxFrame());
 }
 
 TEST(AttacksTest, ZeroSaltFramesAfterAFailedStatement) {
