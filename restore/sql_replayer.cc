@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <map>
-#include <string_view>
 #include <utility>
 
-#include "common/sqlite/sql_text.h"
+#include "common/sqlite/sql_tokens.h"
 #include "common/sqlite/wal_format.h"
 
 namespace sqlite_s3 {
@@ -19,30 +17,10 @@ namespace {
 constexpr size_t kChangeCounter = 24;
 constexpr size_t kVersionValidFor = 92;
 
-constexpr size_t kMostPrepared = 256;
 constexpr uint64_t kCheckpointBytes = 32 << 20;
 // The statement reads its clock a little after it begins; SQLite counts milliseconds, and most
 // functions seconds.
 constexpr int64_t kClockShifts[] = {0, 1000, 2000, 3000, 5000, 10'000, 30'000, 100'000};
-
-template <size_t N>
-bool IsOneOf(const char* name, const std::array<std::string_view, N>& names) {
-  return name != nullptr && std::any_of(names.begin(), names.end(), [&](std::string_view n) {
-           return EqualsIgnoringCase(n, name);
-         });
-}
-
-// Read or write files, load code, or hand out pointers.
-constexpr std::array<std::string_view, 6> kForbiddenFunctions = {
-    "load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fts5"};
-// Of SQLite itself, with nothing outside the database.
-constexpr std::array<std::string_view, 8> kModules = {"fts3",    "fts4",  "fts5",      "fts5vocab",
-                                                      "fts4aux", "rtree", "rtree_i32", "geopoly"};
-// What changes the database and nothing else, and what virtual tables and ALTER TABLE ask for.
-constexpr std::array<std::string_view, 3> kPragmas = {"user_version", "application_id",
-                                                      "incremental_vacuum"};
-constexpr std::array<std::string_view, 4> kReadPragmas = {"data_version", "page_size", "page_count",
-                                                          "quick_check"};
 
 bool IsControl(const LoggedStatement& statement) {
   return (statement.flags & kStatementControl) != 0;
@@ -59,64 +37,12 @@ SqlReplayer::SqlReplayer(PageStore& pages, uint32_t page_size, const Limits& lim
 
 SqlReplayer::~SqlReplayer() { Close(); }
 
-void SqlReplayer::FinalizeAll() {
-  for (auto& [sql, prepared] : prepared_) {
-    sqlite3_finalize(prepared.statement);
-  }
-  prepared_.clear();
-  recent_.clear();
-}
-
 void SqlReplayer::Close() {
-  FinalizeAll();
+  prepared_.Clear();
   db_.Close();
   vfs_.DropWal();
   settings_.reset();
   frames_taken_ = frames_ = 0;
-}
-
-int SqlReplayer::Authorize(void* argument, int action, const char* a, const char* b, const char*,
-                           const char*) {
-  auto* self = static_cast<SqlReplayer*>(argument);
-  switch (action) {
-    case SQLITE_CREATE_INDEX:
-    case SQLITE_CREATE_TABLE:
-    case SQLITE_CREATE_TRIGGER:
-    case SQLITE_CREATE_VIEW:
-    case SQLITE_DROP_INDEX:
-    case SQLITE_DROP_TABLE:
-    case SQLITE_DROP_TRIGGER:
-    case SQLITE_DROP_VIEW:
-    case SQLITE_ALTER_TABLE:
-    case SQLITE_REINDEX:
-    case SQLITE_ANALYZE:
-      self->changes_schema_ = true;
-      return SQLITE_OK;
-    case SQLITE_DELETE:
-    case SQLITE_INSERT:
-    case SQLITE_UPDATE:
-    case SQLITE_READ:
-    case SQLITE_SELECT:
-    case SQLITE_TRANSACTION:
-    case SQLITE_SAVEPOINT:
-    case SQLITE_RECURSIVE:
-      return SQLITE_OK;
-    case SQLITE_FUNCTION:
-      return IsOneOf(b, kForbiddenFunctions) ? SQLITE_DENY : SQLITE_OK;
-    case SQLITE_CREATE_VTABLE:
-    case SQLITE_DROP_VTABLE:
-      self->changes_schema_ = true;
-      return IsOneOf(b, kModules) ? SQLITE_OK : SQLITE_DENY;
-    case SQLITE_PRAGMA:
-      return self->opening_ || IsOneOf(a, kPragmas) || IsOneOf(a, kReadPragmas) ? SQLITE_OK
-                                                                                : SQLITE_DENY;
-    case SQLITE_ATTACH:  // VACUUM attaches a temporary database; VACUUM INTO, a file
-      return self->in_vacuum_ && a != nullptr && *a == '\0' ? SQLITE_OK : SQLITE_DENY;
-    case SQLITE_DETACH:
-      return self->in_vacuum_ ? SQLITE_OK : SQLITE_DENY;
-    default:
-      return SQLITE_DENY;
-  }
 }
 
 int SqlReplayer::OnWal(void* argument, sqlite3*, const char* schema, int frames) {
@@ -140,8 +66,8 @@ Status SqlReplayer::Open() {
   sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 1);
   sqlite3_limit(db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100);
   sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
-  opening_ = true;
-  sqlite3_set_authorizer(db, Authorize, this);
+  permissions_.own = true;
+  permissions_.Guard(db);
   Status status;
   for (const char* pragma :
        {// First: then the wal-index is this connection's own memory.
@@ -150,7 +76,7 @@ Status SqlReplayer::Open() {
     status = status.ok() ? db_.Exec(pragma) : status;
   }
   Result<std::string> mode = status.ok() ? db_.QueryText("PRAGMA journal_mode") : status;
-  opening_ = false;
+  permissions_.own = false;
   RETURN_IF_ERROR(mode.status());
   if (*mode != "wal") {
     return FailedPreconditionError("the database is in journal mode '" + *mode + "'");
@@ -177,7 +103,7 @@ void SqlReplayer::ApplySettings(uint32_t settings) {
   const std::string secure = is(kSettingSecureDelete)       ? "ON"
                              : is(kSettingSecureDeleteFast) ? "FAST"
                                                             : "OFF";
-  opening_ = true;
+  permissions_.own = true;
   for (const std::string& pragma :
        {fmt::format("PRAGMA recursive_triggers={:d}", is(kSettingRecursiveTriggers)),
         fmt::format("PRAGMA ignore_check_constraints={:d}", is(kSettingIgnoreChecks)),
@@ -186,36 +112,7 @@ void SqlReplayer::ApplySettings(uint32_t settings) {
         "PRAGMA main.secure_delete=" + secure}) {
     (void)db_.Exec(pragma.c_str());  // a wrong setting shows in the result
   }
-  opening_ = false;
-}
-
-Result<SqlReplayer::Prepared> SqlReplayer::Prepare(const std::string& sql) {
-  auto found = prepared_.find(sql);
-  if (found != prepared_.end()) {
-    recent_.splice(recent_.begin(), recent_, found->second.used);
-    return found->second;
-  }
-  sqlite3_stmt* statement = nullptr;
-  const char* tail = nullptr;
-  changes_schema_ = false;
-  const int rc = sqlite3_prepare_v3(db_.get(), sql.data(), static_cast<int>(sql.size()),
-                                    SQLITE_PREPARE_PERSISTENT, &statement, &tail);
-  if (rc != SQLITE_OK) {
-    return SqliteStatus(rc, "prepare", db_.get());
-  }
-  SqlTokenizer rest(std::string_view(sql).substr(static_cast<size_t>(tail - sql.data())));
-  if (statement == nullptr || rest.NextWord().kind != SqlTokenKind::kEnd) {
-    sqlite3_finalize(statement);
-    return CorruptionError("not one statement");
-  }
-  if (prepared_.size() >= kMostPrepared) {
-    auto oldest = prepared_.find(recent_.back());
-    sqlite3_finalize(oldest->second.statement);
-    prepared_.erase(oldest);
-    recent_.pop_back();
-  }
-  recent_.push_front(sql);
-  return prepared_[sql] = {statement, recent_.begin(), changes_schema_};
+  permissions_.own = false;
 }
 
 Status SqlReplayer::Bind(sqlite3_stmt* statement, const LoggedStatement& logged) {
@@ -260,8 +157,9 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
     }
   };
   SqlTokenizer words(logged.sql);
-  in_vacuum_ = EqualsIgnoringCase(words.NextWord().text, "vacuum");
-  Result<Prepared> prepared = Prepare(logged.sql);
+  permissions_.in_vacuum = EqualsIgnoringCase(words.NextWord().text, "vacuum");
+  Result<PreparedStatements::Prepared> prepared =
+      prepared_.Get(db_.get(), logged.sql, permissions_);
   if (!prepared.ok()) {
     timed_out_ = watchdog_.fired();
     surprise(prepared.status().message());
@@ -292,7 +190,7 @@ void SqlReplayer::Run(const LoggedStatement& logged, size_t index, ReplayResult*
   if (prepared->changes_schema) {
     // A statement prepared before would begin as it was, and only then be prepared again; virtual
     // tables notice.
-    FinalizeAll();
+    prepared_.Clear();
   }
 }
 
@@ -409,9 +307,9 @@ Result<ReplayResult> SqlReplayer::Try(const CommitStatements& commit, const Comm
   for (size_t i = 0; i < commit.statements.size() && !timed_out_; ++i) {
     vfs_.SetClock(commit.statements[i].start_us + clock_shift_us);
     if ((commit.settings & kSettingDeferKeys) != 0 && !IsControl(commit.statements[i])) {
-      opening_ = true;
+      permissions_.own = true;
       (void)db_.Exec("PRAGMA defer_foreign_keys=ON");
-      opening_ = false;
+      permissions_.own = false;
     }
     Run(commit.statements[i], i, &result);
   }

@@ -9,11 +9,9 @@
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "common/base/hash.h"
@@ -21,7 +19,9 @@
 #include "common/format/statements.h"
 #include "common/sqlite/connection.h"
 #include "restore/page_store.h"
+#include "restore/prepared_statements.h"
 #include "restore/sandbox_vfs.h"
+#include "restore/sql_permissions.h"
 #include "restore/watchdog.h"
 
 namespace sqlite_s3 {
@@ -59,12 +59,6 @@ class SqlReplayer {
   uint64_t timeouts() const { return timeouts_; }
 
  private:
-  struct Prepared {
-    sqlite3_stmt* statement = nullptr;
-    std::list<std::string>::iterator used;
-    bool changes_schema = false;
-  };
-
   Result<ReplayResult> ExecuteOrTryLater(const CommitStatements& commit,
                                          const CommitRecord* expected);
   Result<ReplayResult> Try(const CommitStatements& commit, const CommitRecord* expected,
@@ -74,27 +68,20 @@ class SqlReplayer {
   void ApplySettings(uint32_t settings);
   void Run(const LoggedStatement& logged, size_t index, ReplayResult* result);
   Status Bind(sqlite3_stmt* statement, const LoggedStatement& logged);
-  Result<Prepared> Prepare(const std::string& sql);
-  void FinalizeAll();
   static std::vector<Bytes> FirstPages(ByteSpan written, uint32_t counter_before);
   Result<bool> TakeFrames(const CommitRecord* expected);
   void MaybeCheckpoint();
-  static int Authorize(void* self, int action, const char* a, const char* b, const char* database,
-                       const char* trigger);
   static int OnWal(void* self, sqlite3*, const char* schema, int frames);
 
   PageStore& pages_;
   const uint32_t page_size_;
   const Limits limits_;
   SandboxVfs vfs_;
+  SqlPermissions permissions_;
   Connection db_;
-  std::unordered_map<std::string, Prepared> prepared_;
-  std::list<std::string> recent_;  // most recently used first
+  PreparedStatements prepared_;  // of db_
   std::optional<uint32_t> settings_;
   uint32_t frames_taken_ = 0, frames_ = 0;
-  bool in_vacuum_ = false;
-  bool changes_schema_ = false;  // the statement being prepared
-  bool opening_ = false;
   bool timed_out_ = false;
   uint64_t timeouts_ = 0;
   Watchdog watchdog_;

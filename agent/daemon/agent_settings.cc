@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "agent/daemon/metrics_listener.h"
+#include "common/base/ascii.h"
 #include "common/config/option_table.h"
 
 namespace sqlite_s3 {
@@ -13,14 +14,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kHeartbeatInterval{60'000};
 constexpr std::chrono::milliseconds kLeastHeartbeatInterval{100};
-
-std::string VariableOf(std::string_view key) {
-  std::string name = "SQLITE_S3_AGENT_";
-  for (const char c : key) {
-    name += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  }
-  return name;
-}
 
 }  // namespace
 
@@ -30,7 +23,7 @@ AgentSettings CompleteSettings(const AgentSettings& flags, const AgentSettings& 
     if ((complete.*text).empty()) {
       complete.*text = file.*text;
     }
-    if (const char* value = getenv(VariableOf(key).c_str());
+    if (const char* value = getenv(("SQLITE_S3_AGENT_" + ToUpper(key)).c_str());
         (complete.*text).empty() && value != nullptr) {
       complete.*text = value;
     }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <span>
 
+#include "common/base/ascii.h"
 #include "common/base/toml_library.h"
 #include "common/base/toml_text.h"
 #include "common/config/environment.h"
@@ -24,9 +25,7 @@ Status ErrorAt(const std::string& name, const toml::node& node, std::string_view
   return InvalidArgumentError(fmt::format("{}:{}: {}", name, node.source().begin.line, what));
 }
 
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
+bool IsNameCharacter(char c) { return IsAlphanumeric(c) || c == '_'; }
 
 // The length of the variable's name that `text` begins with.
 size_t NameLength(std::string_view text) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/ascii.h"
 #include "common/config/key_values.h"
 #include "common/config/option_table.h"
 #include "common/config/url.h"
@@ -63,7 +64,7 @@ std::string ReplicaPartOf(std::string_view relative) {
   constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : relative) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+    const bool plain = IsAlphanumeric(c) ||
                        (c != '\0' && std::string_view("/._-~+=@,").find(c) != std::string::npos);
     if (plain) {
       out += c;

@@ -7,6 +7,7 @@
 #include "agent/hook/log.h"
 #include "common/base/clock.h"
 #include "common/sqlite/connection.h"
+#include "common/sqlite/sql_text.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -93,7 +94,7 @@ void OnStatement(void* context, sqlite3_stmt* statement, const char* sql) {
     static_cast<HookedConnection*>(context)->OnStatement(statement, sql);
     return;
   }
-  if (SetsAutocheckpoint(sql)) {
+  if (SetsPragma(sql, "wal_autocheckpoint")) {  // takes effect when it is prepared
     SetTrace(db, &not_attached_saw_pragma);
   } else if (!IsPragma(sql)) {
     switch (TryToAttach(db, context == &not_attached_saw_pragma)) {

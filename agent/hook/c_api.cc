@@ -1,18 +1,17 @@
 // The C ABI. Every function: check arguments, do it, turn a Status into a code and a message, and
 // let no exception out.
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <new>
 #include <string>
 #include <utility>
 
 #include "agent/hook/attach_all.h"
+#include "agent/hook/c_error.h"
 #include "agent/hook/hooked_connection.h"
 #include "agent/hook/log.h"
 #include "agent/hook/registry.h"
@@ -33,71 +32,6 @@ constexpr milliseconds kForever = std::chrono::hours(24 * 365 * 10);
 
 milliseconds Timeout(int timeout_ms) {
   return timeout_ms < 0 ? kForever : milliseconds(timeout_ms);
-}
-
-// Not a std::string: setting it must not fail, and a thread's end must run no destructor of ours.
-thread_local char last_error[1024] = "";
-
-int Fail(int code, const char* message) noexcept {
-  size_t size = std::min(std::strlen(message), sizeof last_error - 1);
-  // Cut between characters, not inside one.
-  while (size < std::strlen(message) && size > 0 && (message[size] & 0xc0) == 0x80) {
-    --size;
-  }
-  std::memcpy(last_error, message, size);
-  last_error[size] = '\0';
-  return code;
-}
-
-int Code(StatusCode code) {
-  switch (code) {
-    case StatusCode::kOk:
-      return SQLITE_S3_OK;
-    case StatusCode::kInvalidArgument:
-      return SQLITE_S3_INVALID;
-    case StatusCode::kNotFound:
-      return SQLITE_S3_NOT_FOUND;
-    case StatusCode::kAlreadyExists:
-      return SQLITE_S3_EXISTS;
-    case StatusCode::kUnavailable:
-      return SQLITE_S3_UNAVAILABLE;
-    case StatusCode::kAborted:
-      return SQLITE_S3_FENCED;
-    case StatusCode::kFailedPrecondition:
-      return SQLITE_S3_PRECONDITION;
-    case StatusCode::kPermissionDenied:
-      return SQLITE_S3_PERMISSION;
-    case StatusCode::kResourceExhausted:
-      return SQLITE_S3_FULL;
-    case StatusCode::kCorruption:
-      return SQLITE_S3_CORRUPT;
-    case StatusCode::kIoError:
-      return SQLITE_S3_IO;
-    case StatusCode::kCancelled:
-      return SQLITE_S3_CANCELLED;
-    case StatusCode::kDeadlineExceeded:
-      return SQLITE_S3_TIMEOUT;
-    case StatusCode::kUnimplemented:
-      return SQLITE_S3_UNSUPPORTED;
-    case StatusCode::kInternal:
-      return SQLITE_S3_INTERNAL;
-  }
-  return SQLITE_S3_INTERNAL;
-}
-
-// Runs `body`, which returns a Status.
-template <typename Body>
-int Guard(Body&& body) noexcept {
-  try {
-    Status status = body();
-    return status.ok() ? SQLITE_S3_OK : Fail(Code(status.code()), status.message().c_str());
-  } catch (const std::bad_alloc&) {
-    return Fail(SQLITE_S3_FULL, "out of memory");
-  } catch (const std::exception& e) {
-    return Fail(SQLITE_S3_INTERNAL, e.what());
-  } catch (...) {
-    return Fail(SQLITE_S3_INTERNAL, "unknown exception");
-  }
 }
 
 Status RequireNotNull(const void* pointer, const char* name) {
@@ -398,7 +332,7 @@ int sqlite_s3_close(sqlite_s3_handle* handle, int timeout_ms) {
   });
 }
 
-const char* sqlite_s3_errmsg(void) { return last_error; }
+const char* sqlite_s3_errmsg(void) { return LastError(); }
 
 int sqlite_s3_set_log(sqlite_s3_log_callback callback, void* context) {
   return Guard([&]() -> Status {

@@ -7,6 +7,7 @@
 
 #include "agent/hook/log.h"
 #include "agent/hook/registry.h"
+#include "common/sqlite/sql_text.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -184,7 +185,7 @@ void HookedConnection::OnStatement(sqlite3_stmt* statement, const char* text) {
   }
   in_trace_ = true;
   try {
-    if (SetsAutocheckpoint(text)) {
+    if (SetsPragma(text, "wal_autocheckpoint")) {
       PutHookBack();
     }
     StatementInbox* inbox = shared_->engine()->statement_inbox();

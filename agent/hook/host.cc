@@ -3,8 +3,6 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstring>
-#include <string_view>
 
 #include "common/os/errno_status.h"
 #include "common/sqlite/connection.h"
@@ -39,53 +37,6 @@ bool InsideWritingStatement(sqlite3* db) {
     }
   }
   return false;
-}
-
-// White space and comments are skipped as SQLite's tokenizer does.
-const char* SkipBlank(const char* sql) {
-  for (;;) {
-    if (*sql == ' ' || (*sql >= '\t' && *sql <= '\r')) {
-      ++sql;
-    } else if (sql[0] == '-' && sql[1] == '-') {
-      while (*sql != '\0' && *sql != '\n') {
-        ++sql;
-      }
-    } else if (sql[0] == '/' && sql[1] == '*') {
-      const char* end = std::strstr(sql + 2, "*/");
-      if (end == nullptr) {
-        return sql + std::strlen(sql);
-      }
-      sql = end + 2;
-    } else {
-      return sql;
-    }
-  }
-}
-
-std::string_view TakeName(const char*& sql) {
-  sql = SkipBlank(sql);
-  char quote = *sql == '[' ? ']' : *sql;
-  if (quote == '"' || quote == '`' || quote == '\'' || quote == ']') {
-    const char* begin = ++sql;
-    while (*sql != '\0' && *sql != quote) {
-      ++sql;
-    }
-    std::string_view name(begin, static_cast<size_t>(sql - begin));
-    sql += *sql != '\0';
-    return name;
-  }
-  const char* begin = sql;
-  while ((*sql >= 'a' && *sql <= 'z') || (*sql >= 'A' && *sql <= 'Z') || *sql == '_' ||
-         (*sql >= '0' && *sql <= '9') || (static_cast<unsigned char>(*sql) & 0x80) != 0) {
-    ++sql;
-  }
-  return {begin, static_cast<size_t>(sql - begin)};
-}
-
-// `b` in lower case.
-bool SameName(std::string_view a, const char* b) {
-  return a.size() == std::strlen(b) &&
-         sqlite3_strnicmp(a.data(), b, static_cast<int>(a.size())) == 0;
 }
 
 }  // namespace
@@ -180,21 +131,6 @@ std::optional<uint32_t> OwnCommits(sqlite3* db) {
     return std::nullopt;
   }
   return of_all - static_cast<uint32_t>(*of_others);
-}
-
-bool IsPragma(const char* sql) { return SameName(TakeName(sql), "pragma"); }
-
-bool SetsAutocheckpoint(const char* sql) {
-  if (!SameName(TakeName(sql), "pragma")) {
-    return false;
-  }
-  std::string_view name = TakeName(sql);
-  sql = SkipBlank(sql);
-  if (*sql == '.') {
-    name = TakeName(++sql);
-    sql = SkipBlank(sql);
-  }
-  return SameName(name, "wal_autocheckpoint") && (*sql == '=' || *sql == '(');
 }
 
 }  // namespace sqlite_s3

@@ -63,9 +63,4 @@ bool InWriteTransaction(sqlite3* db);
 // does not say.
 std::optional<uint32_t> OwnCommits(sqlite3* db);
 
-// The statement is a PRAGMA. Looks no further into ordinary statements than their first word.
-bool IsPragma(const char* sql);
-// It is "PRAGMA [schema.]wal_autocheckpoint" with a value, which takes effect when it is prepared.
-bool SetsAutocheckpoint(const char* sql);
-
 }  // namespace sqlite_s3

@@ -1,11 +1,10 @@
 #include "agent/hook/statement_recorder.h"
 
 #include <atomic>
-#include <cstring>
-#include <string_view>
 #include <utility>
 
 #include "agent/hook/host.h"
+#include "agent/hook/traced_text.h"
 #include "common/base/clock.h"
 #include "common/sqlite/connection.h"
 
@@ -18,50 +17,6 @@ constexpr size_t kMostStatements = 50'000;
 
 std::atomic<uint64_t> last_number{0};
 thread_local const ExactValues* exact_values = nullptr;
-
-// Statements of triggers and virtual tables: see the top of the header. A statement of the
-// application's that begins with a comment has that very text.
-bool IsInternal(sqlite3_stmt* statement, const char* text) {
-  if (text[0] != '-' || text[1] != '-') {
-    return false;
-  }
-  const char* own = sqlite3_sql(statement);
-  return own == nullptr || std::strcmp(own, text) != 0;
-}
-
-// Whether the first letter allows a statement that only reads to be of interest.
-bool MayMatter(const char* text) {
-  while (*text == ' ' || *text == '\n' || *text == '\t' || *text == '\r' || *text == ';') {
-    ++text;
-  }
-  switch (*text | 0x20) {
-    case 'b':
-    case 'c':
-    case 'd':
-    case 'e':
-    case 'p':
-    case 'r':
-      return true;
-    case 's':
-      return (text[1] | 0x20) == 'a';
-    default:
-      return *text == '-' || *text == '/';  // behind a comment
-  }
-}
-
-// With IF [NOT] EXISTS it only reads where there is nothing to do. Another connection may have seen
-// to it that there is: then it is prepared again when it begins, and not traced again.
-bool MakesOrDropsTrigger(const char* text) {
-  SqlTokenizer tokens(text);
-  const std::string_view verb = tokens.NextWord().text;
-  return (EqualsIgnoringCase(verb, "create") || EqualsIgnoringCase(verb, "drop")) &&
-         EqualsIgnoringCase(tokens.NextWord().text, "trigger");
-}
-
-// PRAGMAs that change the database itself, and nothing that must stay secret.
-bool IsLoggedPragma(const std::string& name) {
-  return name == "user_version" || name == "application_id" || name == "incremental_vacuum";
-}
 
 StatementValue CopyValue(const sqlite_s3_value& value) {
   StatementValue copy;
@@ -87,24 +42,12 @@ StatementValue CopyValue(const sqlite_s3_value& value) {
   return copy;
 }
 
-bool SaysOn(std::string_view sql) {
-  SqlTokenizer tokens(sql);
-  bool on = false;
-  for (SqlToken t = tokens.NextWord(); t.kind != SqlTokenKind::kEnd; t = tokens.NextWord()) {
-    if (t.kind == SqlTokenKind::kWord || t.kind == SqlTokenKind::kNumber) {
-      on = t.text == "1" || EqualsIgnoringCase(t.text, "on") ||
-           EqualsIgnoringCase(t.text, "true") || EqualsIgnoringCase(t.text, "yes");
-    }
-  }
-  return on;
-}
-
 }  // namespace
 
 void StatementRecorder::SetExact(const ExactValues* exact) { exact_values = exact; }
 
 StatementRecorder::StatementRecorder(sqlite3* db, bool values)
-    : db_(db), values_(values), number_(++last_number) {}
+    : db_(db), values_(values), number_(++last_number), settings_(db) {}
 
 void StatementRecorder::Settle() {
   if (expecting_) {
@@ -197,11 +140,8 @@ bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
   }
   const std::string pragma = PragmaName(text);
   if (!pragma.empty()) {
-    slow_settings_stale_ = true;
+    settings_.OnPragma(pragma, text);
     view_.reset();  // journal_mode and locking_mode end the mapping
-    if (pragma == "case_sensitive_like") {
-      case_sensitive_like_ = SaysOn(text);
-    }
     return !reads && IsLoggedPragma(pragma);
   }
   return !reads || MakesOrDropsTrigger(text);
@@ -317,7 +257,7 @@ void StatementRecorder::OnStatement(StatementInbox& inbox, sqlite3_stmt* stateme
   BeginIfFresh();
   switch (control.kind) {
     case SqlControl::kNone: {
-      const uint32_t settings = Settings();
+      const uint32_t settings = settings_.Now();
       const bool first = writes_ == 0;
       kept_.settings = first ? settings
                              : kept_.settings | (settings != (kept_.settings & ~kSettingMixed)
@@ -406,51 +346,6 @@ void StatementRecorder::OnFailure(sqlite3_stmt* statement) {
       --writes_;
     }
   }
-}
-
-// PRAGMAs are seen, sqlite3_db_config() is not; what only the latter changes is asked when a PRAGMA
-// is, for it is set once. A setting that is missed shows in the result of executing it again.
-uint32_t StatementRecorder::Settings() {
-  if (slow_settings_stale_) {
-    ReadSlowSettings();
-  }
-  int foreign_keys = 0;
-  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, -1, &foreign_keys);
-  return slow_settings_ | (foreign_keys != 0 ? kSettingForeignKeys : 0u);
-}
-
-void StatementRecorder::ReadSlowSettings() {
-  const auto number = [&](const char* pragma) -> int64_t {
-    sqlite3_stmt* statement = nullptr;
-    int64_t value = 0;
-    if (sqlite3_prepare_v2(db_, pragma, -1, &statement, nullptr) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW) {
-      value = sqlite3_column_int64(statement, 0);
-    }
-    sqlite3_finalize(statement);
-    return value;
-  };
-  uint32_t settings = 0;
-  settings |= number("PRAGMA recursive_triggers") != 0 ? kSettingRecursiveTriggers : 0u;
-  settings |= number("PRAGMA ignore_check_constraints") != 0 ? kSettingIgnoreChecks : 0u;
-  settings |= number("PRAGMA reverse_unordered_selects") != 0 ? kSettingReverseUnordered : 0u;
-  const bool defers = number("PRAGMA defer_foreign_keys") != 0;
-  settings |= defers ? kSettingDeferKeys : 0u;
-  const int64_t secure = number("PRAGMA main.secure_delete");
-  settings |= secure == 1 ? kSettingSecureDelete : 0u;
-  settings |= secure == 2 ? kSettingSecureDeleteFast : 0u;
-  const auto is_on = [&](int which) {
-    int on = 0;
-    return sqlite3_db_config(db_, which, -1, &on) == SQLITE_OK && on != 0;
-  };
-  settings |= is_on(SQLITE_DBCONFIG_ENABLE_TRIGGER) ? 0u : kSettingNoTriggers;
-  settings |= is_on(SQLITE_DBCONFIG_ENABLE_VIEW) ? 0u : kSettingNoViews;
-  settings |= is_on(SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) ? kSettingLegacyAlter : 0u;
-  settings |= is_on(SQLITE_DBCONFIG_DQS_DML) ? 0u : kSettingNoDqsDml;
-  settings |= is_on(SQLITE_DBCONFIG_DQS_DDL) ? 0u : kSettingNoDqsDdl;
-  settings |= case_sensitive_like_ ? kSettingCaseSensitiveLike : 0u;
-  slow_settings_ = settings;
-  slow_settings_stale_ = defers;  // each COMMIT switches it off
 }
 
 }  // namespace sqlite_s3

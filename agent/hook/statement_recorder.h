@@ -10,8 +10,7 @@
 //   - A transaction that has not written yet: its statements so far did nothing (a lock was busy).
 //   - ROLLBACK TO takes back what came after its savepoint; ROLLBACK all.
 //   - A statement that failed otherwise cannot be told from one that changed nothing. It is kept:
-//   it
-//     fails in the same way when it is executed again.
+//     it fails in the same way when it is executed again.
 //   - The wal hook: everything kept has been committed, up to exactly that frame. It can come late:
 //     see CallLateHook.
 //
@@ -24,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/hook/connection_settings.h"
 #include "agent/hook/sqlite_s3.h"
 #include "agent/ship/statement_inbox.h"
 #include "common/sqlite/sql_text.h"
@@ -78,8 +78,6 @@ class StatementRecorder {
   void Clear();
   void Keep(sqlite3_stmt* statement, const char* text, bool is_control);
   void Settle();
-  uint32_t Settings();
-  void ReadSlowSettings();
   void Expect(StatementInbox& inbox);
   Generation Look();
   std::optional<ToldPlace> PlaceOf(uint32_t frames);
@@ -87,6 +85,7 @@ class StatementRecorder {
   sqlite3* const db_;
   const bool values_;
   const uint64_t number_;
+  ConnectionSettings settings_;
   std::string tag_;
   RecordedCommit kept_;
   size_t kept_bytes_ = 0;
@@ -101,10 +100,7 @@ class StatementRecorder {
   sqlite3_stmt* last_ = nullptr;  // it; compared only
   int last_steps_ = 0;            // of its program when it began
   int last_reprepares_ = 0;
-  bool seen_ = false;  // a statement that may commit, since the last commit
-  bool slow_settings_stale_ = true;
-  bool case_sensitive_like_ = false;
-  uint32_t slow_settings_ = 0;
+  bool seen_ = false;                          // a statement that may commit, since the last commit
   StatementInbox* registered_with_ = nullptr;  // compared only
   std::shared_ptr<StatementInbox::Expectation> expectation_;
   bool expecting_ = false;

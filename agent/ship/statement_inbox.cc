@@ -5,6 +5,7 @@
 #include <ctime>
 #include <utility>
 
+#include "common/sqlite/expanded_sql.h"
 #include "common/sqlite/sql_text.h"
 
 namespace sqlite_s3 {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "common/base/ascii.h"
 #include "common/config/key_values.h"
 #include "common/config/option_table.h"
 
@@ -10,18 +11,10 @@ namespace {
 
 constexpr std::string_view kPrefix = "SQLITE_S3_";
 
-std::string Changed(std::string_view text, char first, char last, int by) {
-  std::string out(text);
-  for (char& c : out) {
-    c = c >= first && c <= last ? static_cast<char>(c + by) : c;
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string EnvironmentNameOf(std::string_view option) {
-  return std::string(kPrefix) + Changed(option, 'a', 'z', 'A' - 'a');
+  return std::string(kPrefix) + ToUpper(option);
 }
 
 Result<ReplicaConfig> EnvironmentDefaults(const char* const* environment) {
@@ -34,7 +27,7 @@ Result<ReplicaConfig> EnvironmentDefaults(const char* const* environment) {
       continue;
     }
     const std::string_view variable = entry.substr(0, equals);
-    const std::string name = Changed(variable.substr(kPrefix.size()), 'A', 'Z', 'a' - 'A');
+    const std::string name = ToLower(variable.substr(kPrefix.size()));
     const OptionDescriptor* option = FindOption(name);
     if (option == nullptr) {
       // Others are other programs' business, or names that a later version has.

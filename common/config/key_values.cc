@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/base/ascii.h"
 #include "common/base/bytes.h"
 
 namespace sqlite_s3 {
@@ -108,7 +109,7 @@ Result<std::vector<KeyValue>> ParseKeyValues(std::string_view text, std::string_
 bool LooksSecret(std::string_view key) {
   std::string lower(key);
   for (char& c : lower) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c == '-' ? '_' : c;
+    c = c == '-' ? '_' : ToLower(c);
   }
   for (std::string_view word : {"secret", "passw", "pwd", "token", "credential", "key", "auth"}) {
     if (lower.find(word) != std::string::npos) {

@@ -2,19 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
-#include "common/config/key_values.h"
-#include "common/config/units.h"
-#include "common/config/url.h"
+#include "common/config/misspelling.h"
+#include "common/config/option_texts.h"
+#include "common/config/option_values.h"
 
 namespace sqlite_s3 {
 namespace {
-
-using std::chrono::milliseconds;
 
 constexpr int64_t kSecond = 1000;
 constexpr int64_t kHour = 3600 * kSecond;
@@ -24,86 +20,6 @@ constexpr int64_t kMiB = 1024 * kKiB;
 constexpr int64_t kGiB = 1024 * kMiB;
 constexpr int64_t kTiB = 1024 * kGiB;
 
-Status OutOfBounds(std::string_view value, const std::string& least, const std::string& most) {
-  return InvalidArgumentError(Quoted(value) + " is out of bounds, hint: " + least + " to " + most);
-}
-
-// The struct that a field belongs to.
-template <typename T>
-ShipOptions& Part(ReplicaConfig& config, T ShipOptions::*) {
-  return config.ship;
-}
-template <typename T>
-ReplicaLocation& Part(ReplicaConfig& config, T ReplicaLocation::*) {
-  return config.location;
-}
-template <typename T>
-const ShipOptions& Part(const ReplicaConfig& config, T ShipOptions::*) {
-  return config.ship;
-}
-template <typename T>
-const ReplicaLocation& Part(const ReplicaConfig& config, T ReplicaLocation::*) {
-  return config.location;
-}
-
-// --- Durations, sizes, numbers: a field and its bounds
-
-template <auto Field, int64_t kLeast, int64_t kMost>
-Status ParseDurationOption(std::string_view value, ReplicaConfig& config) {
-  ASSIGN_OR_RETURN(const milliseconds parsed, ParseDuration(value));
-  if (parsed.count() < kLeast || parsed.count() > kMost) {
-    return OutOfBounds(value, FormatDuration(milliseconds(kLeast)),
-                       FormatDuration(milliseconds(kMost)));
-  }
-  Part(config, Field).*Field = parsed;
-  return Status::Ok();
-}
-template <auto Field>
-std::string FormatDurationOption(const ReplicaConfig& config) {
-  return FormatDuration(Part(config, Field).*Field);
-}
-
-template <auto Field, int64_t kLeast, int64_t kMost>
-Status ParseSizeOption(std::string_view value, ReplicaConfig& config) {
-  ASSIGN_OR_RETURN(const uint64_t parsed, ParseByteSize(value));
-  if (parsed < uint64_t{kLeast} || parsed > uint64_t{kMost}) {
-    return OutOfBounds(value, FormatByteSize(kLeast), FormatByteSize(kMost));
-  }
-  Part(config, Field).*Field = parsed;
-  return Status::Ok();
-}
-template <auto Field>
-std::string FormatSizeOption(const ReplicaConfig& config) {
-  return FormatByteSize(Part(config, Field).*Field);
-}
-
-template <auto Field, int64_t kLeast, int64_t kMost>
-Status ParseNumberOption(std::string_view value, ReplicaConfig& config) {
-  int64_t parsed = 0;
-  const char* const last = value.data() + value.size();
-  const auto [end, error] = std::from_chars(value.data(), last, parsed);
-  if (end != last || error == std::errc::invalid_argument) {
-    return InvalidArgumentError(Quoted(value) + " is not a whole number");
-  }
-  if (error != std::errc() || parsed < kLeast || parsed > kMost) {
-    return OutOfBounds(value, std::to_string(kLeast), std::to_string(kMost));
-  }
-  using Number = std::remove_reference_t<decltype(Part(config, Field).*Field)>;
-  Part(config, Field).*Field = static_cast<Number>(parsed);
-  return Status::Ok();
-}
-template <auto Field>
-std::string FormatNumberOption(const ReplicaConfig& config) {
-  return std::to_string(Part(config, Field).*Field);
-}
-
-// --- Words: a field and the words its values are written as
-
-template <typename T>
-struct Word {
-  std::string_view text;
-  T value;
-};
 constexpr std::array kDurabilityWords = {
     Word<CommitDurability>{"async", CommitDurability::kAsync},
     Word<CommitDurability>{"commit", CommitDurability::kCommit}};
@@ -120,174 +36,10 @@ constexpr std::array kStatementWords = {Word<StatementLevel>{"off", StatementLev
                                         Word<StatementLevel>{"values", StatementLevel::kValues}};
 constexpr std::array kAttachWords = {Word<bool>{"all", true}, Word<bool>{"this", false}};
 
-template <auto Field, const auto& kWords>
-Status ParseWordOption(std::string_view value, ReplicaConfig& config) {
-  std::string allowed;
-  for (const auto& word : kWords) {
-    if (word.text == value) {
-      config.ship.*Field = word.value;
-      return Status::Ok();
-    }
-    allowed += (allowed.empty() ? "" : ", ") + std::string(word.text);
-  }
-  return InvalidArgumentError(Quoted(value) + " is not one of " + allowed);
-}
-template <auto Field, const auto& kWords>
-std::string FormatWordOption(const ReplicaConfig& config) {
-  for (const auto& word : kWords) {
-    if (word.value == config.ship.*Field) {
-      return std::string(word.text);
-    }
-  }
-  return {};
-}
-
-// --- Text
-
-// Less than a page a second would be no way to ship anything.
-Status ParseUploadRate(std::string_view value, ReplicaConfig& config) {
-  ASSIGN_OR_RETURN(const uint64_t parsed, ParseByteSize(value));
-  if (parsed != 0 && (parsed < uint64_t{kKiB} || parsed > uint64_t{64 * kGiB})) {
-    return OutOfBounds(value, "0, or " + FormatByteSize(kKiB), FormatByteSize(64 * kGiB));
-  }
-  config.ship.upload_rate = parsed;
-  return Status::Ok();
-}
-
-Status ParseStateDir(std::string_view value, ReplicaConfig& config) {
-  if (value.empty()) {
-    config.ship.state_dir.clear();
-    return Status::Ok();
-  }
-  ASSIGN_OR_RETURN(config.ship.state_dir, MakeAbsolutePath(value));
-  return Status::Ok();
-}
-
-// An endpoint may be written with user:password@ by mistake, so no message shows it.
-Status ParseEndpoint(std::string_view value, ReplicaConfig& config) {
-  std::string_view rest = value;
-  if (rest.starts_with("https://")) {
-    rest.remove_prefix(8);
-  } else if (rest.starts_with("http://")) {
-    rest.remove_prefix(7);
-  } else {
-    return InvalidArgumentError("not an endpoint, hint: https://host or http://host:port");
-  }
-  if (rest.ends_with('/')) {
-    rest.remove_suffix(1);
-  }
-  if (rest.find('@') != std::string_view::npos) {
-    return InvalidArgumentError(
-        "user and password do not belong into an endpoint, hint: credentials come from the "
-        "environment or a profile");
-  }
-  const auto host_character = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view(".-_:[]").find(c) != std::string_view::npos;
-  };
-  if (rest.empty() || !std::all_of(rest.begin(), rest.end(), host_character)) {
-    return InvalidArgumentError(
-        "not an endpoint, hint: a host and perhaps a port follow http:// or https://, nothing "
-        "else");
-  }
-  config.location.endpoint = value.substr(0, value.size() - (value.ends_with('/') ? 1 : 0));
-  return Status::Ok();
-}
-
-Status ParseRegion(std::string_view value, ReplicaConfig& config) {
-  const auto region_character = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  };
-  if (value.empty() || value.size() > 64 ||
-      !std::all_of(value.begin(), value.end(), region_character)) {
-    return InvalidArgumentError(Quoted(value) + " is not a region, hint: one like eu-central-1");
-  }
-  config.location.region = value;
-  return Status::Ok();
-}
-
-Status ParseClient(std::string_view value, ReplicaConfig& config) {
-  if (value != "libcurl" && value != "libs3") {
-    return InvalidArgumentError(Quoted(value) + " is not one of libcurl, libs3");
-  }
-  config.location.client = value;
-  return Status::Ok();
-}
-
-// A text that goes into a request's header, or names something: bounded and printable.
-template <auto Field>
-Status ParseTokenOption(std::string_view value, ReplicaConfig& config) {
-  const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
-  if (value.empty() || value.size() > 512 || !std::all_of(value.begin(), value.end(), printable)) {
-    return InvalidArgumentError(Quoted(value) + " is empty, too long, or not plain text");
-  }
-  config.location.*Field = value;
-  return Status::Ok();
-}
-template <auto Field>
-Status ParsePathOption(std::string_view value, ReplicaConfig& config) {
-  ASSIGN_OR_RETURN(config.location.*Field, MakeAbsolutePath(value));
-  return Status::Ok();
-}
-template <auto Field>
-std::string FormatTextOption(const ReplicaConfig& config) {
-  return config.location.*Field;
-}
-
-Status ParseAddressing(std::string_view value, ReplicaConfig& config) {
-  if (value != "auto" && value != "path" && value != "virtual") {
-    return InvalidArgumentError(Quoted(value) + " is not one of auto, path, virtual");
-  }
-  config.location.addressing = value;
-  return Status::Ok();
-}
-
-Status ParseChecksum(std::string_view value, ReplicaConfig& config) {
-  if (value != "crc32c" && value != "sha256" && value != "off") {
-    return InvalidArgumentError(Quoted(value) + " is not one of crc32c, sha256, off");
-  }
-  config.location.checksum = value;
-  return Status::Ok();
-}
-
-Status ParseSse(std::string_view value, ReplicaConfig& config) {
-  if (value != "AES256" && value != "aws:kms") {
-    return InvalidArgumentError(Quoted(value) + " is not one of AES256, aws:kms");
-  }
-  config.location.sse = value;
-  return Status::Ok();
-}
-
-Status ParseTags(std::string_view value, ReplicaConfig& config) {
-  constexpr size_t kMostTags = 10;  // S3's
-  size_t tags = 0;
-  for (std::string_view rest = value; !rest.empty(); ++tags) {
-    const size_t end = std::min(rest.find('&'), rest.size());
-    const size_t equals = rest.substr(0, end).find('=');
-    if (equals == std::string_view::npos || equals == 0) {
-      return InvalidArgumentError(Quoted(value) + " has a tag that is not name=value");
-    }
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  if (tags == 0 || tags > kMostTags || value.size() > 2048) {
-    return InvalidArgumentError(Quoted(value) +
-                                " has not 1 to 10 tags, hint: tags=name=value, "
-                                "several joined by %26");
-  }
-  config.location.tags = value;
-  return Status::Ok();
-}
-
-Status ParseStatementsExclude(std::string_view value, ReplicaConfig& config) {
-  constexpr size_t kLongest = 4096;
-  if (value.size() > kLongest) {
-    return InvalidArgumentError("is longer than " + std::to_string(kLongest) + " bytes");
-  }
-  config.ship.statements_exclude = value;
-  return Status::Ok();
-}
-
-// --- The table
+constexpr auto kClientWords = TextWords("libcurl", "libs3");
+constexpr auto kAddressingWords = TextWords("auto", "path", "virtual");
+constexpr auto kChecksumWords = TextWords("crc32c", "sha256", "off");
+constexpr auto kSseWords = TextWords("AES256", "aws:kms");
 
 using S = ShipOptions;
 using L = ReplicaLocation;
@@ -381,25 +133,24 @@ constexpr OptionDescriptor kTable[] = {
      ParseStatementsExclude,
      [](const ReplicaConfig& config) { return config.ship.statements_exclude; }},
     {"endpoint", kStore, "http(s)://host[:port]", "an S3 service other than AWS", ParseEndpoint,
-     [](const ReplicaConfig& config) { return config.location.endpoint; }},
-    {"region", kStore, "name", "the bucket's region", ParseRegion,
-     [](const ReplicaConfig& config) { return config.location.region; }},
+     FormatTextOption<&L::endpoint>},
+    {"region", kStore, "name", "the bucket's region", ParseRegion, FormatTextOption<&L::region>},
     {"client", kStore, "libcurl, libs3", "the S3 client; libs3 for endpoints that need it",
-     ParseClient, [](const ReplicaConfig& config) { return config.location.client; }},
+     ParseWordOption<&L::client, kClientWords>, FormatTextOption<&L::client>},
     {"addressing", kStore, "auto, path, virtual",
      "path: https://host/bucket/key; virtual: https://bucket.host/key; auto: virtual at AWS, path "
      "at an endpoint",
-     ParseAddressing, FormatTextOption<&L::addressing>},
+     ParseWordOption<&L::addressing, kAddressingWords>, FormatTextOption<&L::addressing>},
     {"checksum", kStore, "crc32c, sha256, off",
      "goes with each upload, and each object read whole is compared with it; sha256 also signs "
      "bodies over TLS; off is for stores that take or give none",
-     ParseChecksum, FormatTextOption<&L::checksum>},
+     ParseWordOption<&L::checksum, kChecksumWords>, FormatTextOption<&L::checksum>},
     {"ca_file", kStore, "path", "PEM file of the authorities to trust in place of the system's",
      ParsePathOption<&L::ca_file>, FormatTextOption<&L::ca_file>},
     {"profile", kStore, "name", "profile of the credentials, and no other source of them",
      ParseTokenOption<&L::profile>, FormatTextOption<&L::profile>},
     {"sse", kStore, "AES256, aws:kms", "encryption at rest with keys of the store, or of its KMS",
-     ParseSse, FormatTextOption<&L::sse>},
+     ParseWordOption<&L::sse, kSseWords>, FormatTextOption<&L::sse>},
     {"sse_kms_key_id", kStore, "id", "the key of KMS, with sse=aws:kms",
      ParseTokenOption<&L::sse_kms_key_id>, FormatTextOption<&L::sse_kms_key_id>},
     {"sse_c_key_file", kStore, "path",
@@ -423,26 +174,6 @@ constexpr OptionDescriptor kTable[] = {
      ParseNumberOption<&L::upload_parallelism, 1, 32>, FormatNumberOption<&L::upload_parallelism>},
 };
 
-// Optimal string alignment: one for an insertion, a deletion, a substitution, or two neighbours
-// swapped. Both texts are short: names of options, and what somebody wrote in place of one.
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<size_t>> cost(a.size() + 1, std::vector<size_t>(b.size() + 1));
-  for (size_t i = 0; i <= a.size(); ++i) {
-    for (size_t j = 0; j <= b.size(); ++j) {
-      if (i == 0 || j == 0) {
-        cost[i][j] = i + j;
-        continue;
-      }
-      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1,
-                             cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return cost[a.size()][b.size()];
-}
-
 }  // namespace
 
 std::span<const OptionDescriptor> OptionTable() { return kTable; }
@@ -454,20 +185,11 @@ const OptionDescriptor* FindOption(std::string_view name) {
 }
 
 std::string_view NearestOption(std::string_view name) {
-  constexpr size_t kLongest = 32;  // also bounds the work for hostile input
-  if (name.empty() || name.size() > kLongest) {
-    return {};
-  }
-  std::string_view nearest;
-  size_t least = std::max<size_t>(1, std::min<size_t>(name.size() / 3, 3)) + 1;
+  std::vector<std::string_view> names;
   for (const OptionDescriptor& option : kTable) {
-    const size_t distance = EditDistance(name, option.name);
-    if (distance < least) {
-      least = distance;
-      nearest = option.name;
-    }
+    names.push_back(option.name);
   }
-  return nearest;
+  return NearestName(name, names);
 }
 
 std::string FormatOptionTable() {

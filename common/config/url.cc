@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "common/base/ascii.h"
 #include "common/config/key_values.h"
 
 namespace sqlite_s3 {
@@ -14,10 +15,7 @@ constexpr std::string_view kKnownForms =
     "a replica is file:///dir, file:dir, s3://bucket/prefix, or a path that starts with '/' or "
     "'./'";
 
-bool IsAlnum(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-bool IsNameCharacter(char c) { return IsAlnum(c) || c == '.' || c == '_' || c == '-'; }
+bool IsNameCharacter(char c) { return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-'; }
 
 // A path that is the root is a slip of the pen: the replica's objects would lie in "/".
 Result<ReplicaLocation> FileLocation(std::string_view path) {
@@ -49,8 +47,8 @@ Result<ReplicaLocation> ParseFile(std::string_view rest) {
 // The names that S3 and its look-alikes take: the strict rules of today's AWS would refuse old
 // buckets.
 bool IsBucketName(std::string_view name) {
-  return name.size() >= 3 && name.size() <= 255 && IsAlnum(name.front()) && IsAlnum(name.back()) &&
-         std::all_of(name.begin(), name.end(), IsNameCharacter) &&
+  return name.size() >= 3 && name.size() <= 255 && IsAlphanumeric(name.front()) &&
+         IsAlphanumeric(name.back()) && std::all_of(name.begin(), name.end(), IsNameCharacter) &&
          name.find("..") == std::string_view::npos;
 }
 

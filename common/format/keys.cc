@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "common/base/ascii.h"
+
 namespace sqlite_s3::keys {
 namespace {
 
@@ -98,8 +100,7 @@ std::string Mark(std::string_view name) { return fmt::format("marks/{}.json", na
 Status ValidateMarkName(std::string_view name) {
   bool good = !name.empty() && name.size() <= kMaxMarkName && name.front() != '.';
   for (char c : name) {
-    good = good && ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                    c == '.' || c == '_' || c == '-');
+    good = good && (IsAlphanumeric(c) || c == '.' || c == '_' || c == '-');
   }
   if (!good) {
     return InvalidArgumentError(

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <string>
 
+#include "common/base/ascii.h"
 #include "common/base/time.h"
 #include "common/format/keys.h"
 #include "common/replica/restore_plan.h"
@@ -29,8 +30,6 @@ bool TakePrefix(std::string_view& in, std::string_view prefix) {
   in.remove_prefix(prefix.size());
   return true;
 }
-
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 // Exactly `digits` decimal digits.
 bool TakeNumber(std::string_view& in, size_t digits, int* out) {

@@ -1,55 +1,13 @@
 #pragma once
-// SQL as text: SQLite's tokens (sqlite.org/lang_keywords.html; the rules are those of its own
-// tokenizer), and what the statement log needs of them. SQLite's own normalizer is a compile-time
+// What the statement log needs to know of SQL as text. SQLite's own normalizer is a compile-time
 // option that few builds have. No parsing: what cannot be told from tokens is not told.
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "common/base/bytes.h"
+#include "common/sqlite/sql_tokens.h"
 
 namespace sqlite_s3 {
-
-enum class SqlTokenKind {
-  kEnd,
-  kBlank,         // white space
-  kComment,       // also one without an end
-  kWord,          // keyword or name
-  kQuotedName,    // `name` or [name]
-  kDoubleQuoted,  // a name, or a string where there is no such name
-  kString,        // 'text'
-  kBlob,          // x'00'
-  kNumber,
-  kParameter,  // ? ?1 :a @a $a
-  kOther,      // one character of an operator, or something SQLite does not know
-};
-
-struct SqlToken {
-  SqlTokenKind kind = SqlTokenKind::kEnd;
-  std::string_view text;
-};
-
-// Takes tokens off a text, until kEnd. Any bytes are taken; all tokens together are the text.
-class SqlTokenizer {
- public:
-  explicit SqlTokenizer(std::string_view sql) : rest_(sql) {}
-  SqlToken Next();
-  // The next one that is neither white space nor a comment.
-  SqlToken NextWord();
-  std::string_view rest() const { return rest_; }
-
- private:
-  size_t Length(SqlTokenKind* kind) const;
-  std::string_view rest_;
-};
-
-// ASCII letters only, as SQLite compares names.
-bool EqualsIgnoringCase(std::string_view a, std::string_view b);
-// The name without its quotes, which may be of any kind.
-std::string UnquoteName(const SqlToken& token);
 
 // What a transaction control statement is.
 enum class SqlControl { kNone, kBegin, kCommit, kRollback, kSavepoint, kRelease, kRollbackTo };
@@ -59,6 +17,10 @@ struct SqlControlStatement {
 };
 // Cheap for statements that are none.
 SqlControlStatement ParseControl(std::string_view sql);
+// Whether it is a PRAGMA. Looks no further into other statements than their first word.
+bool IsPragma(std::string_view sql) noexcept;
+// Whether it is "PRAGMA [schema.]name" with a value.
+bool SetsPragma(std::string_view sql, std::string_view name) noexcept;
 // The name of a PRAGMA, lower case, without its schema; empty for other statements.
 std::string PragmaName(std::string_view sql);
 
@@ -76,16 +38,5 @@ bool MentionsFunction(std::string_view sql, std::string_view name);
 bool IsUnrepeatable(std::string_view sql);
 // Whether a name in it fits one of the patterns, joined by ':', with * and ?.
 bool NamesOneOf(std::string_view sql, std::string_view patterns);
-
-// What sqlite3_expanded_sql() put in place of the parameters: `expanded` is `sql` with each
-// parameter replaced by a literal.
-struct ExpandedValue {
-  enum class Type { kNull, kInteger, kReal, kText, kBlob } type = Type::kNull;
-  int64_t integer = 0;
-  double real = 0;
-  std::string bytes;
-};
-// By parameter number, from 1 at index 0. nullopt when the two do not fit each other.
-std::optional<std::vector<ExpandedValue>> ValuesOf(std::string_view sql, std::string_view expanded);
 
 }  // namespace sqlite_s3

@@ -1,4 +1,5 @@
 #include "common/store/curl_transport.h"
+#include "common/base/ascii.h"
 #include "common/base/cancellation.h"
 #include "common/base/clock.h"
 
@@ -92,9 +93,7 @@ void TakeHeaderLine(Exchange& exchange, std::string_view line) {
   if (colon == std::string_view::npos) {
     return;
   }
-  std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::string name = ToLower(line.substr(0, colon));
   std::string_view value = Trimmed(line.substr(colon + 1));
   if (name == "content-length") {
     response.framed = true;

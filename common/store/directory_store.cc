@@ -10,49 +10,29 @@
 #include <map>
 #include <optional>
 
-#include "common/base/hash.h"
 #include "common/os/errno_status.h"
 #include "common/os/file.h"
 #include "common/store/directory_tree.h"
+#include "common/store/temp_files.h"
 
 namespace sqlite_s3 {
 namespace {
 
-// '~' is outside the alphabet of keys: no key can name anything in there, and no list shows it.
-constexpr char kTempDirectory[] = "~tmp";
-constexpr mode_t kTempDirectoryMode = 0750;
-constexpr mode_t kFileMode = 0640;
-constexpr int64_t kTempMaxAgeUs = int64_t{3600} * 1'000'000;
+constexpr mode_t kDirectoryMode = 0750;
 // How often a directory may be removed by concurrent deletes while we put into it.
 constexpr int kMaxTries = 16;
-
-// A file in the temporary directory; unlinked on destruction, under whatever names it has
-// elsewhere.
-struct TempFile {
-  TempFile() = default;
-  TempFile(TempFile&&) = default;
-  TempFile(const TempFile&) = delete;
-  TempFile& operator=(TempFile&&) = delete;
-  ~TempFile() {
-    if (directory.valid()) {
-      ::unlinkat(directory.get(), name.c_str(), 0);
-    }
-  }
-  Fd directory;
-  Fd file;
-  std::string name;
-};
 
 class DirectoryStore : public ObjectStore {
  public:
   DirectoryStore(std::string path, Fd root, bool read_only)
-      : tree_(std::move(path), std::move(root), /*sync=*/!read_only), read_only_(read_only) {}
+      : tree_(std::move(path), std::move(root), /*sync=*/!read_only),
+        read_only_(read_only),
+        temp_files_(tree_) {}
 
-  // Finds out what the filesystem can do and removes what crashes left.
   Status Prepare();
 
   std::string Describe() const override { return "file:" + tree_.path(); }
-  bool SupportsConditionalPut() const override { return create_by_ != CreateBy::kCheckAndRename; }
+  bool SupportsConditionalPut() const override { return temp_files_.publishes_atomically(); }
   Result<PutResult> Put(std::string_view key, ByteSpan body) override {
     return Write(key, body, Condition::kNone, {});
   }
@@ -73,12 +53,8 @@ class DirectoryStore : public ObjectStore {
   Result<std::vector<DeleteFailure>> DeleteMany(std::span<const std::string> keys) override;
 
  private:
-  enum class CreateBy { kLink, kRenameNoReplace, kCheckAndRename };
   enum class Condition { kNone, kAbsent, kMatch };
 
-  Result<Fd> OpenTempDirectory();
-  Result<TempFile> CreateTemp();
-  int Publish(const TempFile& temp, const Fd& directory, const std::string& name, bool replace);
   Result<PutResult> Write(std::string_view key, ByteSpan body, Condition condition,
                           std::string_view etag);
   // OK when what lies there is what `etag` names. REQUIRES: the replacing is locked.
@@ -88,46 +64,8 @@ class DirectoryStore : public ObjectStore {
 
   DirectoryTree tree_;
   const bool read_only_;
-  CreateBy create_by_ = CreateBy::kCheckAndRename;
+  TempFiles temp_files_;
 };
-
-Status DirectoryStore::CheckWrite(std::string_view key) {
-  RETURN_IF_ERROR(ValidateObjectKey(key));
-  if (read_only_) {
-    return PermissionDeniedError("store is opened for reading only: " + Describe());
-  }
-  return {};
-}
-
-Result<Fd> DirectoryStore::OpenTempDirectory() {
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
-  Result<Fd> directory = OpenFileAt(tree_.root(), kTempDirectory, kFlags);
-  if (directory.code() == StatusCode::kNotFound) {
-    // Not synced: nothing in there has to survive.
-    if (::mkdirat(tree_.root().get(), kTempDirectory, kTempDirectoryMode) != 0 && errno != EEXIST) {
-      return ErrnoStatus(errno, "create directory", tree_.PathOf(kTempDirectory));
-    }
-    directory = OpenFileAt(tree_.root(), kTempDirectory, kFlags);
-  }
-  return directory.ok() ? std::move(directory) : directory.status().WithContext(tree_.path());
-}
-
-Result<TempFile> DirectoryStore::CreateTemp() {
-  uint8_t nonce[16];
-  RETURN_IF_ERROR(FillRandom(nonce));
-  std::string name = HexEncode(nonce);
-  ASSIGN_OR_RETURN(Fd directory, OpenTempDirectory());
-  Result<Fd> file =
-      OpenFileAt(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, kFileMode);
-  if (!file.ok()) {
-    return file.status().WithContext(tree_.PathOf(kTempDirectory));
-  }
-  TempFile temp;
-  temp.name = std::move(name);
-  temp.file = std::move(file).value();
-  temp.directory = std::move(directory);
-  return temp;
-}
 
 Status DirectoryStore::Prepare() {
   if (read_only_) {
@@ -135,69 +73,15 @@ Status DirectoryStore::Prepare() {
   }
   // What a dead writer left in the root, as the tree does for the directories below.
   RETURN_IF_ERROR(SyncDirectory(tree_.root(), tree_.path()));
-
-  ASSIGN_OR_RETURN(TempFile probe, CreateTemp());
-  struct stat st;
-  if (::fstat(probe.file.get(), &st) != 0) {
-    return ErrnoStatus(errno, "stat", tree_.PathOf(kTempDirectory));
-  }
-  // Now, by the filesystem's clock, which need not be ours.
-  const int64_t now_us = ToMicros(st.st_mtim);
-
-  // An error other than "there is no such thing here" is no proof: the next put will tell it.
-  auto unsupported = [](int error) {
-    return error == EPERM || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL ||
-           error == EMLINK;
-  };
-  const int dir = probe.directory.get();
-  const std::string other = probe.name + "-probe";
-  create_by_ = CreateBy::kLink;
-  if (::linkat(dir, probe.name.c_str(), dir, other.c_str(), 0) != 0 && unsupported(errno)) {
-    create_by_ = CreateBy::kRenameNoReplace;
-    if (::renameat2(dir, probe.name.c_str(), dir, other.c_str(), RENAME_NOREPLACE) != 0 &&
-        unsupported(errno)) {
-      create_by_ = CreateBy::kCheckAndRename;
-    }
-  }
-  ::unlinkat(dir, other.c_str(), 0);
-
-  // Best effort: leftovers cost space and nothing else. Younger ones may be another process's puts.
-  Result<std::vector<std::string>> names = ListDirectory(tree_.PathOf(kTempDirectory));
-  if (names.ok()) {
-    for (const std::string& name : *names) {
-      if (::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
-          now_us - ToMicros(st.st_mtim) > kTempMaxAgeUs) {
-        ::unlinkat(dir, name.c_str(), 0);
-      }
-    }
-  }
-  return {};
+  return temp_files_.Prepare();
 }
 
-// Gives the temporary file its final name, in one step that no reader can see half done. Returns 0
-// or an errno.
-int DirectoryStore::Publish(const TempFile& temp, const Fd& directory, const std::string& name,
-                            bool replace) {
-  const int from = temp.directory.get();
-  const int to = directory.get();
-  auto result = [](int returned) { return returned == 0 ? 0 : errno; };
-  if (replace) {
-    return result(::renameat(from, temp.name.c_str(), to, name.c_str()));
+Status DirectoryStore::CheckWrite(std::string_view key) {
+  RETURN_IF_ERROR(ValidateObjectKey(key));
+  if (read_only_) {
+    return PermissionDeniedError("store is opened for reading only: " + Describe());
   }
-  switch (create_by_) {
-    case CreateBy::kLink:
-      return result(::linkat(from, temp.name.c_str(), to, name.c_str(), 0));
-    case CreateBy::kRenameNoReplace:
-      return result(::renameat2(from, temp.name.c_str(), to, name.c_str(), RENAME_NOREPLACE));
-    case CreateBy::kCheckAndRename:
-      break;
-  }
-  // Not atomic, and SupportsConditionalPut() says so.
-  struct stat st;
-  if (::fstatat(to, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
-    return EEXIST;
-  }
-  return result(::renameat(from, temp.name.c_str(), to, name.c_str()));
+  return {};
 }
 
 Status DirectoryStore::CheckMatch(const Fd& directory, const std::string& name,
@@ -225,7 +109,7 @@ Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, Con
 
   // 1. The content, under a name that nobody reads. A crash leaves a leftover that a later open
   //    removes.
-  ASSIGN_OR_RETURN(TempFile temp, CreateTemp());
+  ASSIGN_OR_RETURN(TempFile temp, temp_files_.Create());
   RETURN_IF_ERROR(WriteAll(temp.file, body, path));
   // 2. The content becomes durable before it has its name: the other way round, a power loss could
   //    leave the name with an empty or partial file. A crash leaves what 1 leaves.
@@ -252,7 +136,7 @@ Result<PutResult> DirectoryStore::Write(std::string_view key, ByteSpan body, Con
       if (condition == Condition::kMatch) {
         RETURN_IF_ERROR(CheckMatch(*directory, name, etag, path));
       }
-      error = Publish(temp, *directory, name, condition != Condition::kAbsent);
+      error = temp_files_.Publish(temp, *directory, name, condition != Condition::kAbsent);
     }
     if (error == ENOENT) {
       continue;  // a concurrent Delete emptied and removed the directory after 3
@@ -425,7 +309,7 @@ Result<std::shared_ptr<ObjectStore>> OpenDirectoryStore(const DirectoryStoreOpti
     path.pop_back();
   }
   if (options.create && !options.read_only) {
-    RETURN_IF_ERROR(MakeDirectories(path, kTempDirectoryMode, Durability::kDurable));
+    RETURN_IF_ERROR(MakeDirectories(path, kDirectoryMode, Durability::kDurable));
     // Whoever made the directory before us may have died before syncing its entry. Best effort: the
     // parent may be unreadable to us, and then is none of our making.
     (void)SyncDirectory(DirectoryOf(path));

@@ -1,14 +1,11 @@
 #include "common/store/libs3_store.h"
 
-#include <libs3.h>
-
 #include <algorithm>
-#include <cstring>
-#include <mutex>
 
 #include "common/store/credential_chain.h"
 #include "common/store/credential_profile.h"
 #include "common/store/curl_transport.h"
+#include "common/store/libs3_exchange.h"
 #include "common/store/s3_digest.h"
 
 // libs3.h has no version number. 4.x knows regions, session tokens and timeouts.
@@ -20,137 +17,6 @@
 
 namespace sqlite_s3 {
 namespace {
-
-constexpr uint64_t kMaxOffset = ~uint64_t{0} >> 1;
-
-// What the callbacks of one request fill. They are called from C: nothing is thrown through them.
-struct Exchange {
-  S3Status status = S3StatusInternalError;
-  std::string message;
-  uint64_t length = 0;
-  int64_t modified_s = 0;
-  ByteSpan upload;
-  Bytes body;
-  uint64_t max_bytes = 0;
-  bool too_large = false;
-  std::vector<ObjectInfo> listed;
-  bool truncated = false;
-};
-
-S3Status OnProperties(const S3ResponseProperties* properties, void* user) {
-  auto& exchange = *static_cast<Exchange*>(user);
-  exchange.length = properties->contentLength;
-  exchange.modified_s = properties->lastModified;
-  return S3StatusOK;
-}
-
-void OnComplete(S3Status status, const S3ErrorDetails* details, void* user) {
-  auto& exchange = *static_cast<Exchange*>(user);
-  exchange.status = status;
-  try {
-    if (details != nullptr && details->message != nullptr) {
-      exchange.message.assign(details->message, strnlen(details->message, 300));
-      std::replace_if(
-          exchange.message.begin(), exchange.message.end(),
-          [](char c) { return c < 0x20 || c == 0x7f; }, '?');
-    }
-  } catch (...) {
-    exchange.message.clear();
-  }
-}
-
-S3Status OnData(int size, const char* data, void* user) {
-  auto& exchange = *static_cast<Exchange*>(user);
-  if (exchange.body.size() + static_cast<size_t>(size) > exchange.max_bytes) {
-    exchange.too_large = true;
-    return S3StatusAbortedByCallback;
-  }
-  try {
-    exchange.body.insert(exchange.body.end(), data, data + size);
-  } catch (...) {
-    return S3StatusOutOfMemory;
-  }
-  return S3StatusOK;
-}
-
-int OnUpload(int size, char* buffer, void* user) {
-  auto& exchange = *static_cast<Exchange*>(user);
-  const size_t n = std::min(static_cast<size_t>(size), exchange.upload.size());
-  if (n > 0) std::memcpy(buffer, exchange.upload.data(), n);
-  exchange.upload = exchange.upload.subspan(n);
-  return static_cast<int>(n);
-}
-
-S3Status OnListed(int truncated, const char*, int count, const S3ListBucketContent* contents, int,
-                  const char**, void* user) {
-  auto& exchange = *static_cast<Exchange*>(user);
-  exchange.truncated = truncated != 0;
-  try {
-    for (int i = 0; i < count; ++i) {
-      if (exchange.listed.size() >= kMaxListKeys) return S3StatusAbortedByCallback;
-      exchange.listed.push_back(
-          {contents[i].key, contents[i].size, contents[i].lastModified * 1'000'000});
-    }
-  } catch (...) {
-    return S3StatusOutOfMemory;
-  }
-  return S3StatusOK;
-}
-
-const S3ResponseHandler kResponse = {&OnProperties, &OnComplete};
-
-Status ToStatus(const Exchange& exchange, const std::string& what) {
-  std::string text = what + ": " + S3_get_status_name(exchange.status);
-  if (!exchange.message.empty()) text += ": " + exchange.message;
-  switch (exchange.status) {
-    case S3StatusOK:
-      return Status::Ok();
-    case S3StatusErrorNoSuchKey:
-    case S3StatusHttpErrorNotFound:
-      return NotFoundError(text);
-    case S3StatusErrorNoSuchBucket:
-      return FailedPreconditionError(text + ", hint: create the bucket, or correct its name");
-    case S3StatusErrorAccessDenied:
-    case S3StatusErrorAccountProblem:
-    case S3StatusErrorInvalidAccessKeyId:
-    case S3StatusErrorSignatureDoesNotMatch:
-    case S3StatusErrorInvalidSecurity:
-    case S3StatusErrorExpiredToken:
-    case S3StatusErrorInvalidToken:
-    case S3StatusErrorTokenRefreshRequired:
-    case S3StatusErrorMethodNotAllowed:
-    case S3StatusHttpErrorForbidden:
-      return PermissionDeniedError(text +
-                                   ", hint: check the credentials; AWS takes client=libcurl only");
-    case S3StatusServerFailedVerification:
-      return FailedPreconditionError(text + ", hint: client=libcurl with ca_file");
-    case S3StatusErrorRequestTimeTooSkewed:
-      return FailedPreconditionError(text + ", hint: set this machine's clock");
-    case S3StatusErrorPermanentRedirect:
-    case S3StatusErrorRedirect:
-      return InvalidArgumentError(text + ", hint: check region and endpoint");
-    case S3StatusOutOfMemory:
-      return ResourceExhaustedError(text);
-    case S3StatusErrorNotImplemented:
-      return UnimplementedError(text);
-    case S3StatusXmlDocumentTooLarge:
-      return CorruptionError(text);
-    case S3StatusXmlParseFailure:  // a proxy's page in place of S3's error, mostly
-    case S3StatusErrorBadDigest:
-    case S3StatusErrorSlowDown:
-    case S3StatusErrorTemporaryRedirect:
-    case S3StatusErrorOperationAborted:
-    case S3StatusErrorIncompleteBody:
-    case S3StatusErrorUnknown:
-    case S3StatusHttpErrorUnknown:
-    case S3StatusHttpErrorConflict:
-      return UnavailableError(text);
-    default:
-      // libs3's own view of what may work later: connections, 5xx.
-      return S3_status_is_retryable(exchange.status) != 0 ? UnavailableError(text)
-                                                          : InvalidArgumentError(text);
-  }
-}
 
 class Libs3Store : public ObjectStore {
  public:
@@ -176,14 +42,14 @@ class Libs3Store : public ObjectStore {
     properties.contentType = "application/octet-stream";
     properties.md5 = md5.empty() ? nullptr : md5.c_str();
     properties.expires = -1;
-    const S3PutObjectHandler handler = {kResponse, &OnUpload};
-    Exchange exchange;
+    const S3PutObjectHandler handler = {Libs3Exchange::kResponse, &Libs3Exchange::OnUpload};
+    Libs3Exchange exchange;
     exchange.upload = body;
     ASSIGN_OR_RETURN(const Credentials credentials, Fetch());
     const S3BucketContext context = Context(credentials);
     S3_put_object(&context, full_key.c_str(), body.size(), &properties, LIBS3_REQUEST, &handler,
                   &exchange);
-    RETURN_IF_ERROR(ToStatus(exchange, "put " + Name(full_key)));
+    RETURN_IF_ERROR(exchange.ToStatus("put " + Name(full_key)));
     return PutResult{};
   }
 
@@ -221,9 +87,9 @@ class Libs3Store : public ObjectStore {
       }
       range->length = std::min(range->length, info.size_bytes - range->offset);
     }
-    const S3GetObjectHandler handler = {kResponse, &OnData};
+    const S3GetObjectHandler handler = {Libs3Exchange::kResponse, &Libs3Exchange::OnData};
     S3GetConditions conditions{-1, -1, nullptr, nullptr};
-    Exchange exchange;
+    Libs3Exchange exchange;
     exchange.max_bytes = max_bytes;
     ASSIGN_OR_RETURN(const Credentials credentials, Fetch());
     const S3BucketContext context = Context(credentials);
@@ -233,7 +99,7 @@ class Libs3Store : public ObjectStore {
       return ResourceExhaustedError(what + ": more than the " + std::to_string(max_bytes) +
                                     " bytes that may be read");
     }
-    RETURN_IF_ERROR(ToStatus(exchange, what));
+    RETURN_IF_ERROR(exchange.ToStatus(what));
     if (exchange.body.size() != exchange.length ||
         (range && exchange.body.size() != range->length)) {
       return UnavailableError(what + ": the answer was cut short");
@@ -244,11 +110,11 @@ class Libs3Store : public ObjectStore {
   Result<ObjectInfo> Head(std::string_view key) override {
     RETURN_IF_ERROR(ValidateObjectKey(key));
     const std::string full_key = FullKey(key);
-    Exchange exchange;
+    Libs3Exchange exchange;
     ASSIGN_OR_RETURN(const Credentials credentials, Fetch());
     const S3BucketContext context = Context(credentials);
-    S3_head_object(&context, full_key.c_str(), LIBS3_REQUEST, &kResponse, &exchange);
-    RETURN_IF_ERROR(ToStatus(exchange, "head " + Name(full_key)));
+    S3_head_object(&context, full_key.c_str(), LIBS3_REQUEST, &Libs3Exchange::kResponse, &exchange);
+    RETURN_IF_ERROR(exchange.ToStatus("head " + Name(full_key)));
     return ObjectInfo{std::string(key), exchange.length, exchange.modified_s * 1'000'000};
   }
 
@@ -262,17 +128,17 @@ class Libs3Store : public ObjectStore {
     const std::string full_prefix = FullKey(prefix);
     const size_t root = full_prefix.size() - prefix.size();
     const std::string what = "list " + Name(full_prefix);
-    const S3ListBucketHandler handler = {kResponse, &OnListed};
+    const S3ListBucketHandler handler = {Libs3Exchange::kResponse, &Libs3Exchange::OnListed};
     std::string last(start_after);
     std::string marker =
         start_after.empty() ? "" : full_prefix.substr(0, root) + StartAfterText(start_after);
     while (true) {
-      Exchange exchange;
+      Libs3Exchange exchange;
       ASSIGN_OR_RETURN(const Credentials credentials, Fetch());
       const S3BucketContext context = Context(credentials);
       S3_list_bucket(&context, full_prefix.c_str(), marker.c_str(), nullptr, max_keys,
                      LIBS3_REQUEST, &handler, &exchange);
-      RETURN_IF_ERROR(ToStatus(exchange, what));
+      RETURN_IF_ERROR(exchange.ToStatus(what));
       std::vector<ObjectInfo> out;
       for (ObjectInfo& object : exchange.listed) {
         if (!object.key.starts_with(full_prefix) || object.key.substr(root) <= last) {
@@ -293,11 +159,12 @@ class Libs3Store : public ObjectStore {
   Status Delete(std::string_view key) override {
     RETURN_IF_ERROR(CheckWrite(key));
     const std::string full_key = FullKey(key);
-    Exchange exchange;
+    Libs3Exchange exchange;
     ASSIGN_OR_RETURN(const Credentials credentials, Fetch());
     const S3BucketContext context = Context(credentials);
-    S3_delete_object(&context, full_key.c_str(), LIBS3_REQUEST, &kResponse, &exchange);
-    Status status = ToStatus(exchange, "delete " + Name(full_key));
+    S3_delete_object(&context, full_key.c_str(), LIBS3_REQUEST, &Libs3Exchange::kResponse,
+                     &exchange);
+    Status status = exchange.ToStatus("delete " + Name(full_key));
     return status.code() == StatusCode::kNotFound ? Status::Ok() : status;
   }
 

@@ -2,15 +2,14 @@
 
 #include <algorithm>
 
+#include "common/base/ascii.h"
+
 namespace sqlite_s3 {
 namespace {
 
 constexpr size_t kMaxKeyBytes = 900;
 
-bool IsKeyCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
+bool IsKeyCharacter(char c) { return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-'; }
 
 // A hostile key may hold anything: what goes into a message, and so into a log, is printable.
 std::string Printable(std::string_view key) {

@@ -7,19 +7,13 @@
 #include <cstdio>
 #include <ctime>
 
+#include "common/base/ascii.h"
+
 namespace sqlite_s3 {
 namespace {
 
 bool IsUnreserved(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '.' || c == '_' || c == '~';
-}
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
+  return IsAlphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 std::string DecodeOrKeep(std::string_view text) {
@@ -186,8 +180,8 @@ std::optional<std::string> UriDecode(std::string_view text) {
       out.push_back(text[i]);
       continue;
     }
-    int high = i + 1 < text.size() ? HexDigit(text[i + 1]) : -1;
-    int low = i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
+    int high = i + 1 < text.size() ? HexDigitValue(text[i + 1]) : -1;
+    int low = i + 2 < text.size() ? HexDigitValue(text[i + 2]) : -1;
     if (high < 0 || low < 0) {
       return std::nullopt;
     }

@@ -3,9 +3,9 @@
 #include <strings.h>
 
 #include <algorithm>
-#include <cctype>
 #include <set>
 
+#include "common/base/ascii.h"
 #include "common/os/file.h"
 #include "restore/rows/column_default.h"
 #include "restore/rows/query.h"
@@ -20,9 +20,8 @@ constexpr int kMaxCalls = 2000;
 bool SameName(const std::string& a, const char* b) { return strcasecmp(a.c_str(), b) == 0; }
 
 // Datatypes, section 3.1: the rules in their order.
-Affinity AffinityOf(std::string type) {
-  std::transform(type.begin(), type.end(), type.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+Affinity AffinityOf(std::string_view declared) {
+  const std::string type = ToUpper(declared);
   const auto has = [&](const char* word) { return type.find(word) != std::string::npos; };
   if (has("INT")) {
     return Affinity::kInteger;
@@ -105,12 +104,6 @@ Result<Schema> ReadSchema(const PageView& view, const DatabaseHeader& header) {
     }
   }
   return schema;
-}
-
-std::string ReferenceName(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return name;
 }
 
 Result<std::vector<Value>> TableInfo::Values(int64_t rowid, ByteSpan payload) const {
@@ -333,7 +326,7 @@ Result<std::map<std::string, std::vector<std::string>>> TableReader::References(
     }
     ASSIGN_OR_RETURN(const TableInfo info, Describe(view, header, object));
     for (const std::string& parent : info.parents) {
-      children[ReferenceName(parent)].push_back(object.name);
+      children[ToLower(parent)].push_back(object.name);
     }
   }
   return children;

@@ -33,9 +33,6 @@ using Schema = std::map<std::pair<std::string, std::string>, SchemaObject>;
 // Rows that are no schema rows are kCorruption.
 Result<Schema> ReadSchema(const PageView& view, const DatabaseHeader& header);
 
-// A name in lower case, for what SQLite looks up without regard to case.
-std::string ReferenceName(std::string name);
-
 enum class Affinity : uint8_t { kBlob, kText, kNumeric, kInteger, kReal };
 struct Column {
   std::string name;
@@ -72,7 +69,7 @@ class TableReader {
   // TABLE is refused before SQLite sees it: a view or a virtual table would be opened.
   Result<TableInfo> Describe(const PageView& view, const DatabaseHeader& header,
                              const SchemaObject& table);
-  // Which tables' foreign keys lead to a table, by its name as ReferenceName has it.
+  // Which tables' foreign keys lead to a table, by its name in lower case.
   Result<std::map<std::string, std::vector<std::string>>> References(const PageView& view,
                                                                      const DatabaseHeader& header,
                                                                      const Schema& schema);

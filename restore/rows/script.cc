@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "common/base/ascii.h"
+#include "restore/rows/guarded_script.h"
 #include "restore/rows/rebuild.h"
 #include "restore/rows/row_sql.h"
 #include "restore/rows/virtual_table.h"
@@ -16,14 +18,14 @@ constexpr char kSequence[] = "sqlite_sequence";
 class Writer {
  public:
   Writer(const ChangeSet& changes, const ScriptOptions& options)
-      : changes_(changes), options_(options) {}
+      : changes_(changes), options_(options), script_(options.title, options.check_foreign_keys) {}
 
   // What SQL cannot make conditional, schema changes, comes before the one check that may roll
   // back, and each in a savepoint: where the transaction is gone by an error, one that is never
   // committed begins there.
   Result<std::string> Write() {
     RETURN_IF_ERROR(CheckSchema());
-    Begin();
+    script_.Begin();
     DropTriggers();
     // What ANALYZE found of an index goes with the index: so these rows come first.
     CreateStatistics();
@@ -37,36 +39,21 @@ class Writer {
     RETURN_IF_ERROR(AllRows(RowOp::kUpdate, /*statistics=*/false));
     RebuildTables();
     RETURN_IF_ERROR(AllRows(RowOp::kInsert, /*statistics=*/false));
-    CountRows();
+    script_.CountRows();
     DropTables();
     CreateObjects();
     Sequences();
     for (const std::string& table : options_.rebuild) {
       const std::string name = SqlIdentifier(table);
-      Line(fmt::format("INSERT INTO main.{}({}) SELECT 'rebuild' WHERE {};", name, name, kIfGuard));
+      script_.Line(
+          fmt::format("INSERT INTO main.{}({}) SELECT 'rebuild' WHERE {};", name, name, kIfGuard));
     }
     Pragmas();
     Existing();
-    if (!options_.check_foreign_keys.empty()) {
-      Note(Violations() + "<=violations");
-    }
-    Note("(SELECT foreign_keys FROM pragma_foreign_keys)=0");
-    Line(
-        fmt::format("INSERT OR ROLLBACK INTO {}(ok) SELECT count(fine)={} AND min(fine)=1 FROM {};",
-                    kGuard, notes_, kGuard));
-    Line("RELEASE s3_undo;");
-    Line("DROP TABLE temp.s3_undo_guard;");
-    return std::move(out_);
+    return script_.End();
   }
 
  private:
-  void Line(const std::string& text) { out_.append(text).append("\n"); }
-
-  void Ddl(const std::string& text) {
-    Line("SAVEPOINT s3_undo_step;");
-    Line(text);
-  }
-
   Status CheckSchema() const {
     for (const SchemaChange& change : changes_.schema) {
       const SchemaObject& object = change.after ? *change.after : *change.before;
@@ -88,49 +75,6 @@ class Writer {
     return Status::Ok();
   }
 
-  void Begin() {
-    Line("-- " + options_.title);
-    Line(
-        "-- Commits only if every row is as expected; else it changes nothing. Where it is run by");
-    Line(
-        "-- the sqlite3 shell: sqlite3 -bail DATABASE < FILE. It switches foreign keys off on its");
-    Line("-- connection, and checks them itself.");
-    Line("PRAGMA foreign_keys=OFF;");
-    Line("SAVEPOINT s3_undo;");
-    // Made inside the transaction: when that is rolled back, it goes, and with it every statement
-    // that follows in a shell which does not stop at errors.
-    Line(
-        "CREATE TEMP TABLE s3_undo_guard(base INTEGER, violations INTEGER, fine INTEGER, ok "
-        "INTEGER, CONSTRAINT \"the database is not as the script expects: nothing was changed\" "
-        "CHECK(ok));");
-    Line(fmt::format("INSERT INTO {}(base,violations) SELECT total_changes(),{};", kGuard,
-                     Violations()));
-  }
-
-  std::string Violations() const {
-    std::string sum;
-    for (const std::string& table : options_.check_foreign_keys) {
-      sum += (sum.empty() ? "" : "+") +
-             std::string("(SELECT count(*) FROM pragma_foreign_key_check(") + SqlText(table) + "))";
-    }
-    return sum.empty() ? "0" : sum;
-  }
-
-  // Whether `condition` holds now; the end looks at all of them.
-  void Note(const std::string& condition) {
-    Line(fmt::format("INSERT INTO {}(fine) SELECT coalesce({},0) FROM {} WHERE base IS NOT NULL;",
-                     kGuard, condition, kGuard));
-    ++notes_;
-    ++changed_;
-  }
-  // Each row was changed, and no other: each statement can change one at most.
-  void CountRows() { Note(fmt::format("total_changes()=base+{}", changed_ + 1)); }
-  // Forgets the changes so far.
-  void CountFromHere() {
-    Line(fmt::format("UPDATE {} SET base=total_changes() WHERE base IS NOT NULL;", kGuard));
-    changed_ = 0;
-  }
-
   void DropTriggers() {
     if (options_.triggers_are_off) {
       return;
@@ -139,7 +83,7 @@ class Writer {
       if (object.type == "trigger" &&
           (HasRows(changes_, object.table) || IsAltered(changes_, object.table)) &&
           !Goes(changes_, object)) {
-        Ddl("DROP TRIGGER " + SqlIdentifier(object.name) + ";");
+        script_.Ddl("DROP TRIGGER " + SqlIdentifier(object.name) + ";");
         again_.push_back(object);
       }
     }
@@ -149,10 +93,7 @@ class Writer {
     for (const char* type : {"trigger", "view", "index"}) {
       for (const SchemaChange& change : changes_.schema) {
         if (change.before && change.before->type == type) {
-          std::string upper = type;
-          std::transform(upper.begin(), upper.end(), upper.begin(),
-                         [](char c) { return static_cast<char>(c - 'a' + 'A'); });
-          Ddl("DROP " + upper + " " + SqlIdentifier(change.before->name) + ";");
+          script_.Ddl("DROP " + ToUpper(type) + " " + SqlIdentifier(change.before->name) + ";");
         }
       }
     }
@@ -164,7 +105,7 @@ class Writer {
     for (const SchemaChange& change : changes_.schema) {
       if (change.after && !change.before && change.after->type == "table" &&
           IsStatistics(change.after->name)) {
-        return Ddl("ANALYZE sqlite_schema;");  // there is no other way to make the table
+        return script_.Ddl("ANALYZE sqlite_schema;");  // there is no other way to make the table
       }
     }
   }
@@ -184,31 +125,32 @@ class Writer {
         changes_.schema.begin(), changes_.schema.end(),
         [](const SchemaChange& c) { return c.after && !c.before && c.after->virtual_table(); });
     if (by_module) {
-      CountRows();
+      script_.CountRows();
     }
     for (const SchemaChange& change : changes_.schema) {
       if (change.after && !change.before && change.after->type == "table" &&
           !change.after->name.starts_with("sqlite_") &&
           !OwnedBy(changes_, change.after->name, /*made=*/true)) {
-        Ddl(change.after->sql + ";");
+        script_.Ddl(change.after->sql + ";");
         made_.push_back(*change.after);
       }
     }
     if (by_module) {
       for (const TableChanges& table : changes_.tables) {
         if (OwnedBy(changes_, table.name, /*made=*/true)) {
-          Line(fmt::format("DELETE FROM main.{} WHERE {};", SqlIdentifier(table.name), kIfGuard));
+          script_.Line(
+              fmt::format("DELETE FROM main.{} WHERE {};", SqlIdentifier(table.name), kIfGuard));
         }
       }
-      CountFromHere();
+      script_.CountFromHere();
     }
   }
 
   void DropTables() {
     for (const TableChanges& table : changes_.tables) {
       if (OwnedBy(changes_, table.name, /*made=*/false)) {
-        Note(fmt::format("(SELECT count(*) FROM main.{})={}", SqlIdentifier(table.name),
-                         table.rows.size()));
+        script_.Note(fmt::format("(SELECT count(*) FROM main.{})={}", SqlIdentifier(table.name),
+                                 table.rows.size()));
       }
     }
     for (const SchemaChange& change : changes_.schema) {
@@ -219,9 +161,9 @@ class Writer {
       }
       const std::string name = "main." + SqlIdentifier(change.before->name);
       if (!change.before->virtual_table()) {
-        Note("NOT EXISTS(SELECT 1 FROM " + name + ")");
+        script_.Note("NOT EXISTS(SELECT 1 FROM " + name + ")");
       }
-      Ddl("DROP TABLE " + name + ";");
+      script_.Ddl("DROP TABLE " + name + ";");
     }
   }
 
@@ -230,7 +172,7 @@ class Writer {
       if (change.altered()) {
         rebuilds_.emplace_back(&change, RebuildTable(change, *options_.live, rebuilds_.size() + 1));
         for (const std::string& sql : rebuilds_.back().second.save) {
-          Line(sql);
+          script_.Line(sql);
         }
       }
     }
@@ -242,25 +184,25 @@ class Writer {
     if (rebuilds_.empty()) {
       return;
     }
-    CountRows();
+    script_.CountRows();
     for (const auto& [altered, rebuild] : rebuilds_) {
       const SchemaChange& change = *altered;
-      Exists("table", change.before->name, change.before->sql);
+      script_.Exists("table", change.before->name, change.before->sql);
       for (const std::string& condition : rebuild.conditions) {
-        Note(condition);
+        script_.Note(condition);
       }
       for (const std::string& sql : rebuild.copy) {
-        Line(sql);
+        script_.Line(sql);
       }
-      Ddl("DROP TABLE main." + SqlIdentifier(change.before->name) + ";");
-      Ddl(change.after->sql + ";");
+      script_.Ddl("DROP TABLE main." + SqlIdentifier(change.before->name) + ";");
+      script_.Ddl(change.after->sql + ";");
       made_.push_back(*change.after);
       for (const std::string& sql : rebuild.fill) {
-        Line(sql);
+        script_.Line(sql);
       }
-      Note(rebuild.whole);
+      script_.Note(rebuild.whole);
       for (const std::string& sql : rebuild.clean) {
-        Line(sql);
+        script_.Line(sql);
       }
       // They went with the table; its triggers did before, unless they are off.
       for (const auto& [key, object] : *options_.live) {
@@ -271,12 +213,12 @@ class Writer {
         }
       }
     }
-    CountFromHere();
+    script_.CountFromHere();
   }
 
   void CreateObjects() {
     const auto create = [&](const SchemaObject& object) {
-      Ddl(object.sql + ";");
+      script_.Ddl(object.sql + ";");
       made_.push_back(object);
     };
     for (const char* type : {"index", "view", "trigger"}) {
@@ -295,13 +237,6 @@ class Writer {
 
   // --- rows
 
-  void Row(const std::string& sql) {
-    if (!sql.empty()) {
-      Line(sql);
-      ++changed_;
-    }
-  }
-
   Status Rows(const TableChanges& changes, RowOp op) {
     const TableInfo& table = changes.any();
     if (!table.without_rowid && table.rowid_name.empty()) {
@@ -315,14 +250,14 @@ class Writer {
       if (op == RowOp::kDelete && row.op == RowOp::kDelete &&
           OwnedBy(changes_, table.name, /*made=*/false)) {
         // The module needs its storage to drop it.
-        Note(fmt::format("EXISTS(SELECT 1 FROM main.{} WHERE {})", SqlIdentifier(table.name),
-                         RowAsBefore(*changes.before, row)));
+        script_.Note(fmt::format("EXISTS(SELECT 1 FROM main.{} WHERE {})",
+                                 SqlIdentifier(table.name), RowAsBefore(*changes.before, row)));
       } else if (op == RowOp::kDelete && (row.op == RowOp::kDelete || apart)) {
-        Row(DeleteRow(*changes.before, row));
+        script_.Row(DeleteRow(*changes.before, row));
       } else if (op == RowOp::kUpdate && row.op == RowOp::kUpdate && !apart) {
-        Row(UpdateRow(table, row));
+        script_.Row(UpdateRow(table, row));
       } else if (op == RowOp::kInsert && (row.op == RowOp::kInsert || apart)) {
-        Row(InsertRow(*changes.after, row));
+        script_.Row(InsertRow(*changes.after, row));
       }
     }
     return Status::Ok();
@@ -347,7 +282,7 @@ class Writer {
           }
         }
       }
-      Line(
+      script_.Line(
           "DELETE FROM main.sqlite_sequence WHERE (SELECT 1 FROM temp.s3_undo_guard) AND name "
           "IN (" +
           names + ");");
@@ -355,11 +290,11 @@ class Writer {
         if (row->op != RowOp::kDelete) {
           const std::string name = SqlLiteral(row->after[0], table.any().encoding);
           const std::string value = SqlLiteral(row->after[1], table.any().encoding);
-          Line(
+          script_.Line(
               fmt::format("INSERT INTO main.sqlite_sequence(rowid,name,seq) SELECT {},{},{} WHERE "
                           "(SELECT 1 FROM temp.s3_undo_guard);",
                           row->rowid, name, value));
-          Note(
+          script_.Note(
               fmt::format("(SELECT count(*) FROM main.sqlite_sequence WHERE name={} AND seq IS {})"
                           "=1",
                           name, value));
@@ -370,8 +305,9 @@ class Writer {
 
   void Pragmas() {
     for (const PragmaChange& change : changes_.pragmas) {
-      Note(fmt::format("(SELECT {} FROM pragma_{})={}", change.name, change.name, change.before));
-      Ddl(fmt::format("PRAGMA main.{}={};", change.name, change.after));
+      script_.Note(
+          fmt::format("(SELECT {} FROM pragma_{})={}", change.name, change.name, change.before));
+      script_.Ddl(fmt::format("PRAGMA main.{}={};", change.name, change.after));
     }
   }
 
@@ -379,23 +315,16 @@ class Writer {
   void Existing() {
     for (const TableChanges& table : changes_.tables) {
       if (table.after && !table.name.starts_with("sqlite_")) {
-        Exists("table", table.name, table.after->sql);
+        script_.Exists("table", table.name, table.after->sql);
       }
     }
     for (const SchemaObject& object : made_) {
-      Exists(object.type, object.name, object.sql);
+      script_.Exists(object.type, object.name, object.sql);
     }
   }
-  void Exists(const std::string& type, const std::string& name, const std::string& sql) {
-    Note("EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type=" + SqlText(type) +
-         " AND name=" + SqlText(name) + " AND sql=" + SqlText(sql) + ")");
-  }
-
   const ChangeSet& changes_;
   const ScriptOptions& options_;
-  std::string out_;
-  uint64_t changed_ = 0;  // rows, of the script's own table too, since the last CountFromHere
-  uint64_t notes_ = 0;
+  GuardedScript script_;
   std::vector<SchemaObject> again_, made_;
   std::vector<std::pair<const SchemaChange*, Rebuild>> rebuilds_;
 };

@@ -5,82 +5,15 @@
 #include <algorithm>
 #include <map>
 
+#include "common/base/ascii.h"
 #include "common/os/file.h"
 #include "restore/rows/query.h"
 #include "restore/rows/row_compare.h"
+#include "restore/rows/undo_sinks.h"
 #include "restore/rows/virtual_table.h"
 
 namespace sqlite_s3 {
 namespace {
-
-using RowName = std::pair<std::string, std::string>;  // table, key
-
-// Looks for rows of a commit among those that changed later.
-class ConflictSink : public DiffSink {
- public:
-  explicit ConflictSink(const std::set<RowName>& rows) : rows_(rows) {}
-  Status Schema(const std::vector<SchemaChange>& schema,
-                const std::vector<PragmaChange>& pragmas) override {
-    schema_ = schema;
-    pragmas_ = pragmas;
-    return Status::Ok();
-  }
-  Status BeginTable(const TableChange& table) override {
-    table_ = ChangesOf(table);
-    if (table.renumbered > 0) {
-      renumbered_.insert(table.name);
-    }
-    return Status::Ok();
-  }
-  Status Row(const RowChange& row) override {
-    RowName name(table_.name, RowKey(table_, row));
-    if (rows_.contains(name)) {
-      found_.insert(std::move(name));
-    }
-    return Status::Ok();
-  }
-  const std::set<RowName>& found() const { return found_; }
-  const std::set<std::string>& renumbered() const { return renumbered_; }
-  const std::vector<SchemaChange>& schema() const { return schema_; }
-  const std::vector<PragmaChange>& pragmas() const { return pragmas_; }
-
- private:
-  const std::set<RowName>& rows_;
-  TableChanges table_;
-  std::set<RowName> found_;
-  std::set<std::string> renumbered_;
-  std::vector<SchemaChange> schema_;
-  std::vector<PragmaChange> pragmas_;
-};
-
-// Looks for rows that hold something in a column that is to go.
-class LostValueSink : public DiffSink {
- public:
-  explicit LostValueSink(std::vector<std::string> columns) : columns_(std::move(columns)) {}
-  Status Schema(const std::vector<SchemaChange>&, const std::vector<PragmaChange>&) override {
-    return Status::Ok();
-  }
-  Status BeginTable(const TableChange& table) override {
-    table_ = table.after;
-    return Status::Ok();
-  }
-  Status Row(const RowChange& row) override {
-    for (size_t i = 0; i < row.after.size(); ++i) {
-      const Column& column = table_->columns[i];
-      if (std::find(columns_.begin(), columns_.end(), column.name) != columns_.end() &&
-          !(row.after[i] == column.standard.value_or(Value()))) {
-        found_.insert(column.name);
-      }
-    }
-    return Status::Ok();
-  }
-  const std::set<std::string>& found() const { return found_; }
-
- private:
-  const std::vector<std::string> columns_;
-  const TableInfo* table_ = nullptr;
-  std::set<std::string> found_;
-};
 
 // Columns that an altered table has after `change`, and had not before.
 std::vector<std::string> AddedColumns(const SchemaChange& change) {
@@ -391,7 +324,7 @@ Result<std::vector<std::string>> ForeignKeyTables(DatabaseState& state, const Ch
     if (info.foreign_keys) {
       tables.insert(table.name);
     }
-    if (auto children = references.find(ReferenceName(table.name)); children != references.end()) {
+    if (auto children = references.find(ToLower(table.name)); children != references.end()) {
       tables.insert(children->second.begin(), children->second.end());
     }
   }

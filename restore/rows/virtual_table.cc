@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <string_view>
-#include <vector>
+
+#include "common/base/ascii.h"
+#include "common/sqlite/sql_tokens.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -34,53 +37,14 @@ const Module* Find(const std::string& name) {
   return found == kModules.end() ? nullptr : &*found;
 }
 
-bool IsWord(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
-
-// The words, quoted texts (with their quotes) and signs of an SQL text, without comments.
-std::vector<std::string_view> Tokens(std::string_view sql) {
-  std::vector<std::string_view> tokens;
-  for (size_t at = 0; at < sql.size();) {
-    size_t end = at + 1;
-    const char c = sql[at];
-    if (c == '\'' || c == '"' || c == '`' || c == '[') {
-      const char close = c == '[' ? ']' : c;
-      while (end < sql.size() &&
-             (sql[end] != close || (c != '[' && sql.substr(end + 1, 1) == sql.substr(end, 1)))) {
-        end += sql[end] == close ? 2U : 1U;
-      }
-      end = std::min(end + 1, sql.size());
-    } else if (sql.substr(at, 2) == "--") {
-      end = std::min(sql.find('\n', at), sql.size());
-    } else if (sql.substr(at, 2) == "/*") {
-      const size_t close = sql.find("*/", at + 2);
-      end = close == std::string_view::npos ? sql.size() : close + 2;
-    } else if (IsWord(c)) {
-      while (end < sql.size() && IsWord(sql[end])) {
-        ++end;
-      }
-    }
-    const bool comment = sql.substr(at, 2) == "--" || sql.substr(at, 2) == "/*";
-    if (!comment && c != ' ' && c != '\n' && c != '\t' && c != '\r' && c != '\f') {
-      tokens.push_back(sql.substr(at, end - at));
-    }
-    at = end;
-  }
-  return tokens;
-}
-
-std::string Lower(std::string_view word) { return ReferenceName(std::string(word)); }
-
 // What `content=` names: nothing when it is not said, "" for a table without content.
 std::optional<std::string> ContentOption(const std::string& sql) {
-  const std::vector<std::string_view> tokens = Tokens(sql);
-  for (size_t i = 0; i + 2 < tokens.size(); ++i) {
-    if (Lower(tokens[i]) == "content" && tokens[i + 1] == "=") {
-      std::string_view value = tokens[i + 2];
-      const bool quoted = !IsWord(value.front());
-      return std::string(quoted ? value.substr(1, value.size() > 1 ? value.size() - 2 : 0) : value);
+  SqlTokenizer tokens(sql);
+  for (SqlToken key = tokens.NextWord(); key.kind != SqlTokenKind::kEnd; key = tokens.NextWord()) {
+    SqlTokenizer ahead = tokens;
+    if (EqualsIgnoringCase(key.text, "content") && ahead.NextWord().text == "=") {
+      const SqlToken value = ahead.NextWord();
+      return value.kind == SqlTokenKind::kOther ? "" : UnquoteName(value);  // a comma: nothing
     }
   }
   return std::nullopt;
@@ -89,10 +53,11 @@ std::optional<std::string> ContentOption(const std::string& sql) {
 }  // namespace
 
 std::string ModuleOf(const std::string& sql) {
-  const std::vector<std::string_view> tokens = Tokens(sql);
-  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
-    if (Lower(tokens[i]) == "using") {
-      return Lower(tokens[i + 1]);
+  SqlTokenizer tokens(sql);
+  for (SqlToken word = tokens.NextWord(); word.kind != SqlTokenKind::kEnd;
+       word = tokens.NextWord()) {
+    if (EqualsIgnoringCase(word.text, "using")) {  // none that is quoted: that is the table's name
+      return ToLower(UnquoteName(tokens.NextWord()));
     }
   }
   return "";

@@ -1,5 +1,7 @@
 #include "server/auth/authenticate.h"
 
+#include "common/base/ascii.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -56,7 +58,7 @@ SignedRequest ToSigned(const Request& request, const std::vector<std::string>& n
   SignedRequest out{request.method, request.path, request.query, {}, payload_hash};
   for (const std::string& name : names) {
     for (const auto& [header, value] : request.headers.items()) {
-      if (EqualsIgnoreCase(header, name)) {
+      if (EqualsIgnoringCase(header, name)) {
         out.headers.emplace_back(name, value);
       }
     }
@@ -287,7 +289,7 @@ S3Result<Identity> Authenticate(const Request& request, const Query& query, cons
   }
   if (std::count_if(
           request.headers.items().begin(), request.headers.items().end(),
-          [](const auto& item) { return EqualsIgnoreCase(item.first, "authorization"); }) > 1) {
+          [](const auto& item) { return EqualsIgnoringCase(item.first, "authorization"); }) > 1) {
     return MakeError("InvalidArgument", "There is more than one Authorization header.");
   }
   const bool v4_query = query.Has("X-Amz-Algorithm") || query.Has("X-Amz-Signature");

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "common/base/ascii.h"
 #include "server/auth/authenticate.h"
 #include "server/auth/digest.h"
 

@@ -1,5 +1,7 @@
 #include "server/auth/aws_chunked.h"
 
+#include "common/base/ascii.h"
+
 #include <algorithm>
 #include <charconv>
 

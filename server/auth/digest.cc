@@ -6,6 +6,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "common/base/ascii.h"
 #include "common/base/crc32c.h"
 #include "server/http/message.h"
 
@@ -194,7 +195,7 @@ size_t DigestSize(DigestKind kind) {
 std::optional<DigestKind> ParseChecksumAlgorithm(std::string_view name) {
   for (const DigestKind kind : {DigestKind::kCrc32, DigestKind::kCrc32c, DigestKind::kCrc64Nvme,
                                 DigestKind::kSha1, DigestKind::kSha256}) {
-    if (EqualsIgnoreCase(name, ChecksumAlgorithmName(kind))) {
+    if (EqualsIgnoringCase(name, ChecksumAlgorithmName(kind))) {
       return kind;
     }
   }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "common/base/ascii.h"
 #include "common/store/sigv4.h"
 #include "server/auth/authenticate.h"
 #include "server/auth/digest.h"

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "common/base/ascii.h"
 #include "server/http/connection_watch.h"
 #include "server/http/listen_socket.h"
 #include "server/http/outgoing.h"
@@ -264,9 +265,9 @@ class MicrohttpdServer : public HttpServer {
     const std::string length = collector.headers.Get("content-length");
     const auto lengths = std::count_if(
         collector.headers.items().begin(), collector.headers.items().end(),
-        [](const auto& header) { return EqualsIgnoreCase(header.first, "content-length"); });
+        [](const auto& header) { return EqualsIgnoringCase(header.first, "content-length"); });
     const bool chunked = collector.headers.Has("transfer-encoding");
-    const bool waits = EqualsIgnoreCase(collector.headers.Get("expect"), "100-continue");
+    const bool waits = EqualsIgnoringCase(collector.headers.Get("expect"), "100-continue");
     conversation.is_head = request.method == "HEAD";
     if (collector.bytes + conversation.target.size() > kMaxHeadBytes ||
         (chunked && !length.empty()) || lengths > 1) {  // two lengths: whose body is it?

@@ -2,18 +2,10 @@
 
 #include <algorithm>
 
+#include "common/base/ascii.h"
+
 namespace sqlite_s3::server {
 namespace {
-
-char LowerChar(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  const char lower = LowerChar(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 
 class Collected : public Exchange {
  public:
@@ -50,18 +42,6 @@ class Known : public Exchange {
 
 }  // namespace
 
-std::string ToLower(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), LowerChar);
-  return lower;
-}
-
-bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-           return LowerChar(x) == LowerChar(y);
-         });
-}
-
 std::string_view TrimSpaces(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos) {
@@ -76,12 +56,12 @@ void Headers::Set(std::string_view name, std::string value) {
 }
 
 void Headers::Remove(std::string_view name) {
-  std::erase_if(items_, [&](const Item& item) { return EqualsIgnoreCase(item.first, name); });
+  std::erase_if(items_, [&](const Item& item) { return EqualsIgnoringCase(item.first, name); });
 }
 
 const std::string* Headers::Find(std::string_view name) const {
   for (const Item& item : items_) {
-    if (EqualsIgnoreCase(item.first, name)) {
+    if (EqualsIgnoringCase(item.first, name)) {
       return &item.second;
     }
   }
@@ -102,8 +82,8 @@ std::optional<std::string> PercentDecode(std::string_view text, bool plus_is_spa
     } else if (text[i] != '%') {
       out += text[i];
     } else {
-      const int high = i + 2 < text.size() ? HexValue(text[i + 1]) : -1;
-      const int low = i + 2 < text.size() ? HexValue(text[i + 2]) : -1;
+      const int high = i + 2 < text.size() ? HexDigitValue(text[i + 1]) : -1;
+      const int low = i + 2 < text.size() ? HexDigitValue(text[i + 2]) : -1;
       if (high < 0 || low < 0) {
         return std::nullopt;
       }

@@ -37,8 +37,6 @@ class Headers {
   std::vector<Item> items_;
 };
 
-std::string ToLower(std::string_view text);  // ASCII
-bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 std::string_view TrimSpaces(std::string_view text);
 
 // %XX decoded; nullopt at a malformed escape. '+' becomes a space when `plus_is_space`.

@@ -1,5 +1,7 @@
 #include "server/s3/acl.h"
 
+#include "common/base/ascii.h"
+
 #include <algorithm>
 #include <iterator>
 

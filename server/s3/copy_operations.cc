@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "common/base/ascii.h"
 #include "server/auth/digest.h"
 #include "server/s3/answers.h"
 #include "server/s3/conditions.h"
@@ -106,13 +107,14 @@ S3Result<std::shared_ptr<Bucket>> OpenSourceBucket(const Call& call, const std::
 }
 
 bool Replaces(const Call& call, const char* header) {
-  return EqualsIgnoreCase(call.header_or_empty(header), "REPLACE");
+  return EqualsIgnoringCase(call.header_or_empty(header), "REPLACE");
 }
 
 std::optional<S3Error> CheckDirectives(const Call& call, const SourceName& source) {
   for (const char* name : {"x-amz-metadata-directive", "x-amz-tagging-directive"}) {
     const std::string& value = call.header_or_empty(name);
-    if (!value.empty() && !EqualsIgnoreCase(value, "COPY") && !EqualsIgnoreCase(value, "REPLACE")) {
+    if (!value.empty() && !EqualsIgnoringCase(value, "COPY") &&
+        !EqualsIgnoringCase(value, "REPLACE")) {
       return MakeError("InvalidArgument", std::string("Unknown directive in ") + name);
     }
   }

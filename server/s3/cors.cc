@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "common/base/ascii.h"
 #include "server/auth/users.h"
 #include "server/s3/answers.h"
 #include "server/s3/operations.h"

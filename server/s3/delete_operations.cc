@@ -1,5 +1,6 @@
 #include <charconv>
 
+#include "common/base/ascii.h"
 #include "server/s3/answers.h"
 #include "server/s3/conditions.h"
 #include "server/s3/object_headers.h"
@@ -64,7 +65,7 @@ Answer DeleteObjects(Call& call, const std::string& document) {
     return MakeError("MalformedXML");
   }
   const pugi::xml_node root = parsed->document_element();
-  const bool quiet = EqualsIgnoreCase(ChildText(root, "Quiet"), "true");
+  const bool quiet = EqualsIgnoringCase(ChildText(root, "Quiet"), "true");
   std::vector<DeleteRequest> requests;
   for (const pugi::xml_node& node : root.children("Object")) {
     DeleteRequest request;

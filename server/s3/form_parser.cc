@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/base/ascii.h"
 #include "server/http/message.h"
 
 namespace sqlite_s3::server {
@@ -139,9 +140,9 @@ bool FormParser::ReadHeaders() {
       return false;
     }
     const std::string_view value = TrimSpaces(std::string_view(line).substr(colon + 1));
-    if (EqualsIgnoreCase(line.substr(0, colon), "content-disposition")) {
+    if (EqualsIgnoringCase(line.substr(0, colon), "content-disposition")) {
       disposition = value;
-    } else if (EqualsIgnoreCase(line.substr(0, colon), "content-type")) {
+    } else if (EqualsIgnoringCase(line.substr(0, colon), "content-type")) {
       content_type = value;
     }
   }

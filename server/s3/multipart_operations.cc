@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "common/base/ascii.h"
 #include "server/auth/digest.h"
 #include "server/s3/answers.h"
 #include "server/s3/conditions.h"

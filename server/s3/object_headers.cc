@@ -1,4 +1,5 @@
 #include "server/s3/object_headers.h"
+#include "common/base/ascii.h"
 #include "server/s3/acl.h"
 #include "server/s3/conditions.h"
 
@@ -43,7 +44,7 @@ std::string ContentEncoding(const std::string& header) {
   while (begin <= header.size()) {
     const size_t end = std::min(header.find(',', begin), header.size());
     const std::string_view item = TrimSpaces(std::string_view(header).substr(begin, end - begin));
-    if (!item.empty() && !EqualsIgnoreCase(item, "aws-chunked")) {
+    if (!item.empty() && !EqualsIgnoringCase(item, "aws-chunked")) {
       out += out.empty() ? "" : ",";
       out += item;
     }

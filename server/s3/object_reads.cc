@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/base/ascii.h"
 #include "server/s3/answers.h"
 #include "server/s3/conditions.h"
 #include "server/s3/object_headers.h"
@@ -117,7 +118,7 @@ S3Result<Selected> Select(const Call& call, const ObjectInfo& info) {
     out.response.headers.Add("x-amz-version-id", info.version_id);
   }
   // The checksum is of the whole object: beside a part of it clients would check the wrong bytes.
-  if (EqualsIgnoreCase(headers.Get("x-amz-checksum-mode"), "ENABLED") &&
+  if (EqualsIgnoringCase(headers.Get("x-amz-checksum-mode"), "ENABLED") &&
       out.response.status == 200) {
     AddChecksum(info.checksum, out.response.headers);
   }

@@ -3,6 +3,8 @@
 
 #include "server/s3/call.h"
 
+#include "common/base/ascii.h"
+
 namespace sqlite_s3::server {
 namespace {
 

@@ -2,6 +2,7 @@
 
 #include <exception>
 
+#include "common/base/ascii.h"
 #include "common/base/hash.h"
 #include "server/s3/acl.h"
 #include "server/s3/answers.h"
@@ -15,11 +16,7 @@ namespace {
 std::string NewRequestId() {
   std::array<uint8_t, 8> bytes{};
   (void)FillRandom(bytes);  // an id of zeros is one too
-  std::string id = HexEncode(bytes);
-  for (char& c : id) {
-    c = c >= 'a' ? static_cast<char>(c - 'a' + 'A') : c;
-  }
-  return id;
+  return ToUpper(HexEncode(bytes));
 }
 
 // The outermost exchange: common headers, the observer, and no exception gets past it.

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "common/base/ascii.h"
 #include "server/s3/answers.h"
 #include "server/s3/xml.h"
 
@@ -176,7 +177,7 @@ std::optional<S3Error> VerifiedBody::ReadChecksumHeaders(const Call& call) {
   }
   if (const std::string* named = headers.Find("x-amz-sdk-checksum-algorithm")) {
     const auto kind = ParseChecksumAlgorithm(*named);
-    if (!kind && !EqualsIgnoreCase(*named, "MD5")) {
+    if (!kind && !EqualsIgnoringCase(*named, "MD5")) {
       return MakeError("InvalidRequest",
                        "Checksum algorithm provided is unsupported. Please try again with any of "
                        "the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");

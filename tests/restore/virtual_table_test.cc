@@ -112,6 +112,32 @@ TEST(ModuleOfTest, ReadsTheModuleWhateverTheNameIs) {
   EXPECT_EQ(ModuleOf("CREATE VIRTUAL TABLE \"f"), "");
 }
 
+TEST_F(VirtualTableTest, AQuotedModuleIsTheSameModule) {
+  for (const char* module : {"\"fts5\"", "[FTS5]", "`fts5`", "'fts5'"}) {
+    const std::string create = std::string("CREATE VIRTUAL TABLE f USING ") + module + "(body)";
+    Run(create + "; DROP TABLE f");  // SQLite takes it
+    EXPECT_EQ(ModuleOf(create), "fts5") << module;
+  }
+}
+
+TEST(IsRebuildableTest, ContentMayBeNamedInAnyQuotes) {
+  Schema schema;
+  schema[{"table", "f_content"}] = SchemaObject{"table", "f_content", "f_content", 3, "x"};
+  const auto rebuildable = [&](const std::string& option) {
+    return IsRebuildable(
+        schema,
+        SchemaObject{"table", "f", "f", 0, "CREATE VIRTUAL TABLE f USING fts5(a" + option + ")"},
+        "f_data");
+  };
+  EXPECT_TRUE(rebuildable(""));
+  for (const char* named : {"t", "'t'", "\"t\"", "[t]", "`t`", "'t''s'", " /* of */ t"}) {
+    EXPECT_TRUE(rebuildable(std::string(", content=") + named)) << named;
+  }
+  for (const char* none : {"''", "\"\"", "[]", "``", " /* none */ ''", ""}) {
+    EXPECT_FALSE(rebuildable(std::string(", CONTENT = ") + none)) << none;
+  }
+}
+
 TEST(OwnerOfTest, OnlyTheModulesOwnTablesAreItsStorage) {
   Schema schema;
   const auto add = [&](const std::string& name, PageNumber root, const std::string& sql) {

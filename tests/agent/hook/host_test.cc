@@ -99,35 +99,5 @@ TEST_F(HostTest, CountsThisConnectionsCommitsOnly) {
   EXPECT_EQ(OwnCommits(app.db()).value() - before, 2u);
 }
 
-TEST(PragmaTest, IsRecognizedBehindBlanksAndComments) {
-  struct {
-    const char* sql;
-    bool is_pragma, sets_autocheckpoint;
-  } cases[] = {
-      {"PRAGMA wal_autocheckpoint=5", true, true},
-      {"pragma wal_autocheckpoint ( 5 )", true, true},
-      {" \t\r\n-- x\n/* y */PRAGMA/**/main . wal_AUTOcheckpoint\n=0", true, true},
-      {"PRAGMA \"main\".[wal_autocheckpoint]='5'", true, true},
-      {"PRAGMA `wal_autocheckpoint` = 5", true, true},
-      {"PRAGMA wal_autocheckpoint", true, false},
-      {"PRAGMA main.wal_autocheckpoint;", true, false},
-      {"PRAGMA wal_checkpoint(FULL)", true, false},
-      {"PRAGMA wal_autocheckpoint2=5", true, false},
-      {"PRAGMA", true, false},
-      {"PRAGMAX wal_autocheckpoint=5", false, false},
-      {"SELECT 'PRAGMA wal_autocheckpoint=5'", false, false},
-      {"-- PRAGMA wal_autocheckpoint=5", false, false},
-      {"/* PRAGMA wal_autocheckpoint=5", false, false},
-      {"INSERT INTO t VALUES(1)", false, false},
-      {"\"", false, false},
-      {"[", false, false},
-      {"", false, false},
-  };
-  for (const auto& c : cases) {
-    EXPECT_EQ(IsPragma(c.sql), c.is_pragma) << c.sql;
-    EXPECT_EQ(SetsAutocheckpoint(c.sql), c.sets_autocheckpoint) << c.sql;
-  }
-}
-
 }  // namespace
 }  // namespace sqlite_s3

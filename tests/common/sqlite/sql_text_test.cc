@@ -9,6 +9,7 @@
 #include <random>
 
 #include "common/sqlite/connection.h"
+#include "common/sqlite/expanded_sql.h"
 #include "tests/support/status_matchers.h"
 
 namespace sqlite_s3 {
@@ -158,6 +159,39 @@ TEST(SqlTextTest, WhatWasNotExpandedFromTheStatementIsRefused) {
   EXPECT_FALSE(ValuesOf("SELECT ?", "DELETE 1"));
   EXPECT_FALSE(ValuesOf("SELECT ?", "SELECT "));
   EXPECT_FALSE(ValuesOf("SELECT ?99999999", "SELECT 1"));
+}
+
+TEST(PragmaTest, IsRecognizedBehindBlanksAndComments) {
+  struct {
+    const char* sql;
+    bool is_pragma, sets;
+  } cases[] = {
+      {"PRAGMA wal_autocheckpoint=5", true, true},
+      {"pragma wal_autocheckpoint ( 5 )", true, true},
+      {" \t\r\n-- x\n/* y */PRAGMA/**/main . wal_AUTOcheckpoint\n=0", true, true},
+      {"PRAGMA \"main\".[wal_autocheckpoint]='5'", true, true},
+      {"PRAGMA `wal_autocheckpoint` = 5", true, true},
+      {" ; /* empty */ ;PRAGMA wal_autocheckpoint=5", true, true},  // SQLite carries it out
+      {"PRAGMA wal_autocheckpoint", true, false},
+      {"PRAGMA main.wal_autocheckpoint;", true, false},
+      {"PRAGMA wal_checkpoint(FULL)", true, false},
+      {"PRAGMA wal_autocheckpoint2=5", true, false},
+      {"PRAGMA", true, false},
+      {"PRAGMAX wal_autocheckpoint=5", false, false},
+      {"SELECT 'PRAGMA wal_autocheckpoint=5'", false, false},
+      {"-- PRAGMA wal_autocheckpoint=5", false, false},
+      {"/* PRAGMA wal_autocheckpoint=5", false, false},
+      {"INSERT INTO t VALUES(1)", false, false},
+      {"\"", false, false},
+      {"[", false, false},
+      {"PRAGMA [wal_autocheckpoint", true, false},
+      {"PRAGMA \"=5", true, false},
+      {"", false, false},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(IsPragma(c.sql), c.is_pragma) << c.sql;
+    EXPECT_EQ(SetsPragma(c.sql, "wal_autocheckpoint"), c.sets) << c.sql;
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The operations one by one, as clients rely on them.
 #include <fmt/format.h>
 
+#include "common/base/ascii.h"
 #include "server/auth/digest.h"
 #include "tests/server/s3/s3_fixture.h"
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/ascii.h"
 #include "server/auth/digest.h"
 
 namespace sqlite_s3::server {
@@ -51,7 +52,7 @@ Request S3Test::Signed(const std::string& method, const std::string& target,
   const std::string date = FormatAmzDate(clock_.WallMicros());
   std::string hash = Sha256Hex(AsBytes(body));
   for (const auto& [name, value] : headers) {
-    if (EqualsIgnoreCase(name, "x-amz-content-sha256")) {
+    if (EqualsIgnoringCase(name, "x-amz-content-sha256")) {
       hash = value;
     } else {
       request.headers.Add(name, value);
