@@ -5,8 +5,10 @@
 #include <atomic>
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include "agent/ship/wal_capture.h"
+#include "tests/support/file_intercept.h"
 #include "tests/support/replayer.h"
 #include "tests/support/run_program.h"
 #include "tests/support/shipped_database.h"
@@ -289,44 +291,31 @@ TEST(AttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
 
 // A checkpoint says that all is backfilled a moment before it lets go of slot 0. A reader that
 // begins in between gets another slot, and a TRUNCATE would wait for it for as long as it may.
-const sqlite3_io_methods* methods_of_shm = nullptr;
-std::atomic<Engine*> looks_first{nullptr};
-std::atomic<int> looks_left{0};
-
-int LetEngineLookFirst(sqlite3_file* file, int offset, int n, int flags) {
-  constexpr int kReaderSlot0 = 3;
-  Engine* const engine = looks_first;
-  if (engine != nullptr && offset == kReaderSlot0 &&
-      flags == (SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE) && looks_left > 0) {
-    --looks_left;
-    for (const uint64_t looks = engine->GetStatus(false).looks;
-         engine->GetStatus(false).looks < looks + 5;) {
-      std::this_thread::yield();  // the pin moves when it sees that all is backfilled
-    }
-  }
-  return methods_of_shm->xShmLock(file, offset, n, flags);
-}
-
 TEST(AttacksTest, PinTakenWhileACheckpointLetsGoOfSlot0MovesOnceMore) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, a int, b blob)");
   db.Start();
-  sqlite3_file* file = nullptr;
-  ASSERT_EQ(sqlite3_file_control(db.app().get(), "main", SQLITE_FCNTL_FILE_POINTER, &file),
-            SQLITE_OK);
-  methods_of_shm = file->pMethods;
-  sqlite3_io_methods methods = *methods_of_shm;
-  methods.xShmLock = LetEngineLookFirst;
-  file->pMethods = &methods;
-  looks_first = &db.engine();
-  for (int i = 0; i < 3; ++i) {
-    looks_left = 1;
-    db.Exec("insert into t(a) values(1)");
-    EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
-    EXPECT_EQ(looks_left, 0);
+  bool engine_looks = false;  // before the checkpoint lets go
+  {
+    FileIntercept file(db.app().get(), SQLITE_FCNTL_FILE_POINTER);
+    file.BeforeShmLock([&](int offset, int, int flags) {
+      constexpr int kReaderSlot0 = 3;
+      if (offset != kReaderSlot0 || flags != (SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE) ||
+          !std::exchange(engine_looks, false)) {
+        return;
+      }
+      for (const uint64_t looks = db.engine().GetStatus(false).looks;
+           db.engine().GetStatus(false).looks < looks + 5;) {
+        std::this_thread::yield();  // the pin moves when it sees that all is backfilled
+      }
+    });
+    for (int i = 0; i < 3; ++i) {
+      engine_looks = true;
+      db.Exec("insert into t(a) values(1)");
+      EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
+      EXPECT_FALSE(engine_looks);
+    }
   }
-  looks_first = nullptr;
-  file->pMethods = methods_of_shm;
   Check(db);
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
@@ -389,34 +378,22 @@ TEST(AttacksTest, OtherProcessesLastClose) {
 
 // With FULL, a commit whose fsync fails leaves a whole commit frame beyond mxFrame that SQLite
 // rejected.
-const sqlite3_io_methods* real_methods = nullptr;
-std::atomic<int> syncs_to_fail{0};
-int FailingSync(sqlite3_file* file, int flags) {
-  return syncs_to_fail > 0 && syncs_to_fail-- > 0 ? SQLITE_IOERR_FSYNC
-                                                  : real_methods->xSync(file, flags);
-}
-
 TEST(AttacksTest, ACommitWhoseSyncFailedIsNotShipped) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, a int, b blob)");
   db.Exec("pragma synchronous=full; insert into t(a) values(1)");
   db.Start();
   db.Note();
-  sqlite3_file* wal = nullptr;
-  ASSERT_EQ(sqlite3_file_control(db.app().get(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal),
-            SQLITE_OK);
-  real_methods = wal->pMethods;
-  sqlite3_io_methods failing = *real_methods;
-  failing.xSync = FailingSync;
-  wal->pMethods = &failing;
+  bool sync_fails = false;
+  FileIntercept wal(db.app().get(), SQLITE_FCNTL_JOURNAL_POINTER);
+  wal.BeforeSync([&] { return std::exchange(sync_fails, false) ? SQLITE_IOERR_FSYNC : SQLITE_OK; });
   for (int i = 0; i < 5; ++i) {
-    syncs_to_fail = 1;
+    sync_fails = true;
     EXPECT_FALSE(db.TryExec("insert into t(a) values('rejected')").ok());
     db.Note();
     db.Exec("insert into t(a) values('accepted')");
     db.Note();
   }
-  wal->pMethods = real_methods;
   EXPECT_EQ(db.QueryInt("select count(*) from t where a='rejected'"), 0);
   Check(db);
 }

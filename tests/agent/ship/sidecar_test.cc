@@ -8,13 +8,17 @@
 
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "agent/ship/bounded_write_lock.h"
 #include "agent/ship/file_times.h"
 #include "agent/ship/wal_capture.h"
 #include "common/os/file.h"
 #include "common/sqlite/wal_file.h"
+#include "tests/support/file_intercept.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 
@@ -168,26 +172,10 @@ TEST(SidecarTest, WriteLockIsLetGoBetweenStepsWhenItsBoundIsReached) {
   EXPECT_GT(tries, 3);
 }
 
-// Commits while a checkpoint of the capture's connections syncs the database file.
-const sqlite3_io_methods* methods_of_capture = nullptr;
-Connection* commits_meanwhile = nullptr;
+std::vector<std::unique_ptr<FileIntercept>>* intercepted = nullptr;
 
-int CommitThenSync(sqlite3_file* file, int flags) {
-  if (Connection* const app = std::exchange(commits_meanwhile, nullptr)) {
-    EXPECT_OK(app->Exec("insert into t values(1)"));
-  }
-  return methods_of_capture->xSync(file, flags);
-}
-
-int WatchSyncs(sqlite3* db, char**, const sqlite3_api_routines*) {
-  static sqlite3_io_methods methods;
-  sqlite3_file* file = nullptr;
-  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK) {
-    methods_of_capture = file->pMethods == &methods ? methods_of_capture : file->pMethods;
-    methods = *methods_of_capture;
-    methods.xSync = CommitThenSync;
-    file->pMethods = &methods;
-  }
+int InterceptOpened(sqlite3* db, char**, const sqlite3_api_routines*) {
+  intercepted->push_back(std::make_unique<FileIntercept>(db, SQLITE_FCNTL_FILE_POINTER));
   return SQLITE_OK;
 }
 
@@ -200,18 +188,28 @@ TEST(SidecarTest, ACheckpointThatTheWriterOvertookIsNotComplete) {
   WalCapture::Config config;
   config.database_path = db.path();
   config.account = &account;
-  auto watch = reinterpret_cast<void (*)()>(WatchSyncs);
-  ASSERT_EQ(sqlite3_auto_extension(watch), SQLITE_OK);
+  std::vector<std::unique_ptr<FileIntercept>> files;  // of the capture's connections
+  intercepted = &files;
+  auto intercept = reinterpret_cast<void (*)()>(InterceptOpened);
+  ASSERT_EQ(sqlite3_auto_extension(intercept), SQLITE_OK);
   auto opened = WalCapture::Open(config, std::nullopt);
-  sqlite3_cancel_auto_extension(watch);
+  sqlite3_cancel_auto_extension(intercept);
   ASSERT_OK(opened.status());
   WalCapture& capture = **opened;
   FakeClock clock;
   SlowSink sink(clock);
   db.Exec("insert into t values(1)");
-  commits_meanwhile = &db.app();
+  bool committed = false;  // while the checkpoint syncs the database file
+  for (const auto& file : files) {
+    file->BeforeSync([&] {
+      if (!std::exchange(committed, true)) {
+        db.Exec("insert into t values(1)");
+      }
+      return SQLITE_OK;
+    });
+  }
   ASSERT_OK_AND_ASSIGN(CheckpointOutcome room, capture.MakeRoom(sink));
-  ASSERT_EQ(commits_meanwhile, nullptr);
+  ASSERT_TRUE(committed);
   EXPECT_TRUE(room.ran);
   EXPECT_FALSE(room.complete);
   ASSERT_OK_AND_ASSIGN(room, capture.MakeRoom(sink));
