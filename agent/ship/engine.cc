@@ -97,6 +97,9 @@ Status EngineImpl::Init() {
     return status;
   }
   session_open_ = true;
+  if (config_.pool) {
+    pin_watch_ = WatchPin(PinWatch::kWhileQueued);
+  }
   StartThreads();
   return Status::Ok();
 }

@@ -24,6 +24,7 @@
 #include "agent/ship/image_job.h"
 #include "agent/ship/image_run.h"
 #include "agent/ship/page_hashes.h"
+#include "agent/ship/pin_watch.h"
 #include "agent/ship/policy.h"
 #include "agent/ship/request_budget.h"
 #include "agent/ship/segment_encoder.h"
@@ -68,7 +69,6 @@ class EngineImpl final : public Engine, private CaptureSink {
   void ChildAfterFork() override;
 
  private:
-  // What a worker's session ended with.
   enum class SessionEnd { kStop, kRestart, kFenced, kFailed, kRetryLater };
   // What is done with captured commits.
   enum class CaptureMode {
@@ -162,7 +162,10 @@ class EngineImpl final : public Engine, private CaptureSink {
 
   // engine_room.cc
   Status MakeRoomIfDue();
+  Status MakeRoomIfDueLocked();
   Status FreshenPin();
+  Status FreshenPinLocked();
+  std::unique_ptr<PinWatch> WatchPin(std::chrono::milliseconds every);
   Status GiveWayIfAwaited();
   Status EnterGap(std::string_view why);
 
@@ -294,11 +297,12 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool until_flush_ = false;   // or until a flush
   Lane lane_ = Lane::kShip, wants_lane_ = Lane::kShip;
   bool scan_begun_ = false;
-  std::atomic<bool> woken_{false};  // by somebody, not by time
-  int64_t looked_us_ = 0;           // monotonic, of the last whole look
-  FileTimes files_;                 // at that look; of a database at rest
-  std::atomic<int64_t> rested_at_us_{
-      -1};  // last_activity_us_ when it did; -1: not since the session began
+  std::unique_ptr<PinWatch> pin_watch_;  // between the steps of a start
+  std::atomic<bool> woken_{false};       // by somebody, not by time
+  int64_t looked_us_ = 0;                // monotonic, of the last whole look
+  FileTimes files_;                      // at that look; of a database at rest
+  // last_activity_us_ when it came to rest; -1: not since the session began
+  std::atomic<int64_t> rested_at_us_{-1};
   std::unique_ptr<Replica> replica_;
   std::vector<TimelineDocument> timelines_;
   bool replica_is_new_ = false;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/ship/engine_impl.h"
+#include "agent/ship/guarded.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -24,8 +25,12 @@ constexpr int64_t kGiveWayAfterMicros = 1'000'000;
 // processes, a displaced hook, standbys that ask), and for frames that a crash of the machine would
 // lose.
 Status EngineImpl::MakeRoomIfDue() {
-  const uint32_t threshold = checkpoint_pages_;
   std::lock_guard lock(capture_mutex_);
+  return MakeRoomIfDueLocked();
+}
+
+Status EngineImpl::MakeRoomIfDueLocked() {
+  const uint32_t threshold = checkpoint_pages_;
   if (gap_ || !capture_) {
     return Status::Ok();
   }
@@ -80,6 +85,10 @@ Status EngineImpl::MakeRoomIfDue() {
 // moves to the last frame, and once all is backfilled to slot 0, which is in nobody's way.
 Status EngineImpl::FreshenPin() {
   std::lock_guard lock(capture_mutex_);
+  return FreshenPinLocked();
+}
+
+Status EngineImpl::FreshenPinLocked() {
   if (gap_ || !capture_) {
     return Status::Ok();
   }
@@ -98,6 +107,23 @@ Status EngineImpl::FreshenPin() {
     freshen_wait_us_ = 0;
   }
   return moved.code() == StatusCode::kUnavailable ? Status::Ok() : moved.status();
+}
+
+// The same while a start waits for the store, however long, or for its turn: then the worker's
+// thread is not there, and nothing but the lock tells.
+std::unique_ptr<PinWatch> EngineImpl::WatchPin(std::chrono::milliseconds every) {
+  return std::make_unique<PinWatch>(config_.pool.get(), every, [this] {
+    std::unique_lock lock(capture_mutex_, std::try_to_lock);
+    if (!lock || !capture_ || gap_ || !capture_->pinned()) {
+      return;
+    }
+    (void)Guarded([&] {  // the worker meets the same error, and says so
+      RETURN_IF_ERROR(CatchUpScan());
+      lane_ = Lane::kCheckpoint;
+      RETURN_IF_ERROR(MakeRoomIfDueLocked());
+      return FreshenPinLocked();
+    });
+  });
 }
 
 // The same checkpoints while nothing more can be captured: the pin cannot move, and by

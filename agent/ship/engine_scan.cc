@@ -11,6 +11,7 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint32_t kScanBatchPages = 64;
+constexpr int64_t kFreshenMicros = 10'000;
 constexpr size_t kOlderSegments = 2000;
 constexpr uint64_t kOlderBytes = 64 << 20;
 
@@ -101,6 +102,7 @@ Status EngineImpl::DecideAfterScan() {
     }
     // From here on the store is asked, so without the lock; commits go on and the scan follows
     // them.
+    const auto watch = WatchPin(PinWatch::kWhileAsked);
     if (!in.replica_empty && !asked_older_) {
       asked_older_ = true;
       ASSIGN_OR_RETURN(in.older, FindOlder(in.live_page_count, in.live_checksum));
@@ -134,6 +136,7 @@ Status EngineImpl::DecideAfterScan() {
 // followed.
 Status EngineImpl::ScanPages(int64_t most_us, bool* done) {
   const int64_t begin = Monotonic();
+  int64_t freshened = 0;
   while (Monotonic() - begin < most_us) {
     if (Interrupted()) {
       return CancelledError("stopping");
@@ -149,6 +152,10 @@ Status EngineImpl::ScanPages(int64_t most_us, bool* done) {
     }
     lane_ = Lane::kCheckpoint;  // a start has a thread for it
     RETURN_IF_ERROR(MakeRoomIfDue());
+    if (Monotonic() - freshened >= kFreshenMicros) {
+      RETURN_IF_ERROR(FreshenPin());
+      freshened = Monotonic();
+    }
   }
   return Status::Ok();
 }
@@ -170,7 +177,7 @@ Status EngineImpl::ScanSomePages(uint32_t most) {
   return Status::Ok();
 }
 
-// REQUIRES: capture_mutex_. Takes in every commit so far; the scan follows.
+// REQUIRES: capture_mutex_. Takes in every commit so far; the scan, if it has begun, follows.
 Status EngineImpl::CatchUpScan() {
   for (;;) {
     ASSIGN_OR_RETURN(CaptureOutcome outcome, capture_->Capture(*this, UINT32_MAX));
@@ -188,6 +195,9 @@ Status EngineImpl::CatchUpScan() {
         OnShrink(big.page_count_before, big.page_count);
       }
       for (const auto& [number, frame] : big.pages) {
+        if (!scan_) {
+          break;
+        }
         RETURN_IF_ERROR(capture_->ReadFramePage(frame, page));
         ScanSees(number, page);
       }

@@ -162,6 +162,7 @@ Status EngineImpl::OpenSession() {
         name, replica_->document().page_size, capture_->page_size()));
   }
   if (replica_is_new_) {
+    const auto watch = WatchPin(PinWatch::kWhileAsked);
     ReplicaDocument document;
     RETURN_IF_ERROR(FillRandom(document.database_id.bytes));
     RETURN_IF_ERROR(FillRandom(document.checksum_key.bytes));

@@ -46,7 +46,11 @@ EngineImpl::Pause EngineImpl::WorkerStep(Lane lane) {
   const std::function<bool()> stopped = [this] { return Interrupted(); };
   const Status ended = Guarded([&] {
     const CancelScope scope(stopped);
+    pin_watch_.reset();
     pause = Step(lane);
+    if (config_.pool && capture_ && (phase_ == Phase::kOpen || phase_ == Phase::kScan)) {
+      pin_watch_ = WatchPin(PinWatch::kWhileQueued);
+    }
     return Status::Ok();
   });
   if (ended.ok()) {
@@ -197,11 +201,13 @@ EngineImpl::Pause EngineImpl::AfterSession() {
 // Ends what a session runs. Frozen bytes stay in the spool.
 void EngineImpl::CloseSession() {
   started_ = false;
+  pin_watch_.reset();
   StopUploader();
   JoinImage();
   std::lock_guard lock(capture_mutex_);
   image_.reset();
   scan_.reset();
+  scan_status_ = Status::Ok();
   queue_.clear();
   encoder_.reset();
   const bool keep_for_checkpoints =

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "agent/ship/bounded_write_lock.h"
 #include "agent/ship/file_times.h"
 #include "agent/ship/wal_capture.h"
+#include "common/format/keys.h"
 #include "common/os/file.h"
 #include "common/sqlite/wal_file.h"
 #include "tests/support/file_intercept.h"
@@ -229,6 +231,49 @@ TEST(SidecarTest, WriteLockIsLetGoInTheMiddleOfAStepThatCannotBeDivided) {
   EXPECT_OK(other.Exec("insert into t values(1)"));  // while nobody touches `lock`
   EXPECT_FALSE(lock.StillHeld());
   EXPECT_GE(lock.LetGo(), 1000);
+}
+
+// The pin stood still while a start asked the store what to do with a database that it did not
+// know: each TRUNCATE of the application's waited for all of its busy timeout, with the write lock,
+// and all writers with it.
+TEST(SidecarTest, AStartThatAsksTheStoreHoldsUpNoCheckpoint) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  ASSERT_OK_AND_ASSIGN(Connection app,
+                       Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 30'000));
+  std::mutex mutex;
+  int done = 0;
+  int busy = 0;
+  auto truncate = [&](StoreOp op, std::string_view key, int) {
+    if (op != StoreOp::kList && op != StoreOp::kGet && key != keys::Replica()) {
+      return Status::Ok();  // not of a start
+    }
+    std::lock_guard lock(mutex);
+    EXPECT_OK(app.Exec("insert into t values(1)"));
+    const auto waited = app.QueryInt("pragma wal_checkpoint(truncate)");  // its first column
+    EXPECT_OK(waited.status());
+    ++done;
+    busy += waited.ok() && *waited != 0 ? 1 : 0;
+    return Status::Ok();
+  };
+  for (const bool is_new : {true, false}) {
+    SCOPED_TRACE(is_new);
+    if (!is_new) {
+      // Nothing of what the head was is left, in the WAL or in the table of hashes.
+      db.Exec("insert into t values(zeroblob(50000)); pragma wal_checkpoint(truncate)");
+      ASSERT_OK(RemoveFile(db.state_dir() + "/hashes"));
+    }
+    done = busy = 0;
+    db.faults().SetHook(truncate);
+    auto engine = Engine::Start(ConfigFor(db));
+    ASSERT_OK(engine.status());
+    ASSERT_OK((*engine)->Sync(std::chrono::seconds(60), nullptr));
+    db.faults().SetHook({});
+    EXPECT_EQ((*engine)->GetStatus(false).resyncs, is_new ? 0U : 1U);
+    EXPECT_OK((*engine)->Stop(std::chrono::seconds(60)));
+    EXPECT_GT(done, is_new ? 2 : 6);
+    EXPECT_EQ(busy, 0);
+  }
 }
 
 // Descriptors of this process that lead to the file.
