@@ -21,6 +21,13 @@ file(WRITE ${work}/changelog
 execute_process(COMMAND gzip -9nf ${work}/changelog COMMAND_ERROR_IS_FATAL ANY)
 file(INSTALL ${work}/changelog.gz DESTINATION ${CMAKE_INSTALL_PREFIX}/share/doc/${PACKAGE})
 
+# What lintian says and is not so, with the reason.
+set(overrides ${SOURCE_DIR}/packaging/${COMPONENT}/lintian-overrides)
+if(EXISTS ${overrides})
+  file(INSTALL ${overrides} DESTINATION ${CMAKE_INSTALL_PREFIX}/share/lintian/overrides
+    RENAME ${PACKAGE})
+endif()
+
 file(GLOB pages ${root}/share/man/man*/*.[1-9])
 foreach(page ${pages})
   execute_process(COMMAND gzip -9nf ${page} COMMAND_ERROR_IS_FATAL ANY)

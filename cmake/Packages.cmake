@@ -24,6 +24,7 @@ ${about}
 This is the service that ships databases of other programs.")
 set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "systemd | systemd-standalone-sysusers | systemd-sysusers")
 set(CPACK_DEBIAN_AGENT_PACKAGE_RECOMMENDS "sqlite-s3-restore, ca-certificates")
+set(CPACK_DEBIAN_AGENT_PACKAGE_SUGGESTS sqlite-s3-doc)  # the unit names its OPERATIONS.md
 set(CPACK_DEBIAN_AGENT_PACKAGE_CONTROL_EXTRA
   "${PROJECT_SOURCE_DIR}/packaging/agent/conffiles;${PROJECT_SOURCE_DIR}/packaging/agent/postinst"
   "${PROJECT_SOURCE_DIR}/packaging/agent/prerm;${PROJECT_SOURCE_DIR}/packaging/agent/postrm")
@@ -68,6 +69,7 @@ if(SQLITE_S3_PACKAGES)
     install(CODE "
       set(SOURCE_DIR \"${PROJECT_SOURCE_DIR}\")
       set(WORK_DIR \"${PROJECT_BINARY_DIR}/install-debian\")
+      set(COMPONENT ${component})
       set(PACKAGE ${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
       set(VERSION ${PROJECT_VERSION})
       set(MAINTAINER \"${SQLITE_S3_MAINTAINER}\")

@@ -173,7 +173,7 @@ Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
   if (state_dir_.locked()) {
     budget_.Save();
   }
-  const bool all_shipped = !spool_ || spool_->size() == 0;
+  const bool all_shipped = (!spool_ || spool_->size() == 0) && !ended_without_image_;
   const EngineState last = state();
   {
     std::lock_guard lock(capture_mutex_);
@@ -192,8 +192,7 @@ Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
   }
   if (!all_shipped) {
     return DeadlineExceededError(
-        "not everything was shipped before the timeout, hint: the rest is in the state directory "
-        "and goes out at the next start");
+        "not everything was shipped before the timeout, hint: the rest goes out at the next start");
   }
   return Status::Ok();
 }

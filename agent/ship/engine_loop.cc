@@ -126,6 +126,7 @@ EngineImpl::SessionEnd EngineImpl::EndFenced() {
 // is captured may have been told: its memory's worth may pass the spool's bound.
 EngineImpl::SessionEnd EngineImpl::EndInterrupted() {
   spool_full_ = false;
+  ended_without_image_ = !has_image_;
   if (!gap_ && EncodeQueue(SIZE_MAX).ok() && !encoder_->empty()) {
     (void)CutNow();
   }

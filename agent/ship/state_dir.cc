@@ -38,8 +38,8 @@ Result<StateDir> StateDir::Open(const std::string& path) {
   }
   if (st.st_uid != geteuid() && geteuid() != 0) {
     return FailedPreconditionError("state directory '" + path +
-                                   "' belongs to another user, hint: run as that user, or set "
-                                   "state_dir");
+                                   "' belongs to another user, hint: run as that user, chown it to "
+                                   "this one, or set state_dir");
   }
   return dir;
 }

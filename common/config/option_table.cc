@@ -164,7 +164,8 @@ constexpr OptionDescriptor kTable[] = {
      ParseDurationOption<&L::connect_timeout, 100, 300 * kSecond>,
      FormatDurationOption<&L::connect_timeout>},
     {"request_timeout", kStore, "duration, 100ms to 1h",
-     "longest time of a request, beside the time its bytes take at 64 KiB/s",
+     "longest time of a request, beside the time its bytes take at 64 KiB/s; two thirds of it, at "
+     "least 20s, without a sign of life",
      ParseDurationOption<&L::request_timeout, 100, kHour>,
      FormatDurationOption<&L::request_timeout>},
     {"part_size", kStore, "size, 5MiB to 1GiB",

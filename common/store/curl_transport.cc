@@ -25,7 +25,6 @@ constexpr long kConnectionsPerHandle = 2;
 constexpr long kBufferBytes = 64 << 10;
 // Slower than this for that long is a connection that is stuck.
 constexpr long kLowSpeedBytes = 1024;
-constexpr long kLowSpeedSeconds = 20;
 
 // OpenSSL writes with write(2), which raises SIGPIPE on a closed connection; libcurl keeps its
 // hands off signals when told to (CURLOPT_NOSIGNAL), so we keep this one from the host.
@@ -281,7 +280,6 @@ class CurlTransport : public HttpTransport {
     set(CURLOPT_BUFFERSIZE, kBufferBytes);
     set(CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
     set(CURLOPT_LOW_SPEED_LIMIT, kLowSpeedBytes);
-    set(CURLOPT_LOW_SPEED_TIME, kLowSpeedSeconds);
     set(CURLOPT_NOPROGRESS, 0L);  // asked at least once a second, also when nothing moves
     set(CURLOPT_XFERINFOFUNCTION, &OnProgress);
     set(CURLOPT_HEADERFUNCTION, &OnHeader);
@@ -326,6 +324,7 @@ Result<HttpResponse> CurlTransport::Perform(CURL* handle, const HttpRequest& req
   set(CURLOPT_NOPROXY, request.use_proxy ? nullptr : "*");  // null: what the environment says
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   set(CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
+  set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_timeout.count()));
   set(CURLOPT_ERRORBUFFER, detail);
   set(CURLOPT_HTTPHEADER, list.data());
   set(CURLOPT_HEADERDATA, &exchange);

@@ -24,6 +24,7 @@ struct HttpRequest {
   uint64_t max_response_bytes = 64 << 10;  // of a 2xx body; others are cut at 64 KiB
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds timeout{30'000};  // of the whole exchange
+  std::chrono::seconds stall_timeout{20};     // without a KiB a second in either direction
   bool use_proxy = true;                      // the environment's; false for link-local services
 };
 

@@ -156,6 +156,11 @@ Result<S3Answer> S3Client::SendOnce(const S3Request& request, const std::string&
   const uint64_t bytes = request.body.size() + request.expected_bytes;
   http.timeout = address_.request_timeout +
                  std::chrono::seconds(std::min<uint64_t>(bytes / kSlowestBytesPerSecond, 86'400));
+  // A store that takes its time is what a long request_timeout is for; one that stops in the middle
+  // of a large object is not waited for as long as the object may take.
+  http.stall_timeout =
+      std::max(http.stall_timeout,
+               std::chrono::duration_cast<std::chrono::seconds>(address_.request_timeout * 2 / 3));
 
   S3Answer answer;
   ASSIGN_OR_RETURN(answer.response, transport_->Send(http));

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "common/base/clock.h"
 #include "tests/support/replayer.h"
 #include "tests/support/run_program.h"
@@ -37,6 +39,26 @@ void Check(ShippedDatabase& db) {
   db.Sync();
   db.CheckNoted();
   db.CheckHead();
+}
+
+// All segments are there, and no image: nothing can be restored.
+TEST(RestartTest, AStopBeforeTheFirstImageIsCompleteSaysSo) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, b)");
+  db.faults().SetHook([](StoreOp op, std::string_view key, int) {
+    return op == StoreOp::kPutIfAbsent && key.find("/image/") != key.npos
+               ? UnavailableError("no images today")
+               : Status::Ok();
+  });
+  db.Start();
+  while (db.engine().GetStatus(false).segments == 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_STATUS(db.engine().Stop(std::chrono::milliseconds(20)), StatusCode::kDeadlineExceeded);
+  db.faults().SetHook({});
+  db.Start();
+  Check(db);
+  db.Stop();
 }
 
 // The WAL is restarted once while the engine is away, and stays shorter than the saved position:

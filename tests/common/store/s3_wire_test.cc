@@ -21,6 +21,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using namespace std::chrono_literals;
 
 Environment Keys() {
   return [](const std::string& name) -> std::optional<std::string> {
@@ -236,6 +237,17 @@ TEST(S3ProxyTest, ForTlsTheProxyIsAskedForATunnelAndSeesNothingElse) {
   EXPECT_EQ(proxy.requests()[0].method, "CONNECT");
   EXPECT_EQ(proxy.requests()[0].target, "s3.example.test:443");
   EXPECT_EQ(proxy.requests()[0].headers.count("authorization"), 0u);
+}
+
+// A store that thinks for a minute is what a request_timeout of five minutes is for.
+TEST_F(S3WireTest, ASilentStoreIsWaitedForInProportionToTheRequestTimeout) {
+  for (const auto& [timeout, stall] :
+       {std::pair(std::chrono::seconds(1), 20), {30s, 20}, {300s, 200}, {3600s, 2400}}) {
+    options_.address.request_timeout = timeout;
+    Open();
+    ASSERT_OK(store_->Put("k", AsBytes("body")));
+    EXPECT_EQ(transport_->sent.back().request.stall_timeout, std::chrono::seconds(stall));
+  }
 }
 
 // A server that takes a request and never answers: whoever stops does not wait for the timeout.
