@@ -24,6 +24,12 @@
 
 namespace sqlite_s3 {
 
+// A trace callback of somebody else: counts.
+inline int CountTrace(unsigned, void* count, void*, void*) {
+  ++*static_cast<int*>(count);
+  return 0;
+}
+
 class StatementsFixture : public ::testing::Test {
  protected:
   static constexpr int kLong = 60'000;  // milliseconds; only waited out by a test that fails

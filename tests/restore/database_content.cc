@@ -1,11 +1,11 @@
 #include "tests/restore/database_content.h"
 
 #include <bit>
-#include <stdexcept>
 
 #include "common/sqlite/connection.h"
 #include "restore/rows/query.h"
 #include "restore/rows/value.h"
+#include "tests/support/must.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -24,12 +24,6 @@ std::string ColumnText(const Query& query, int column) {
       return "b" + HexEncode(AsBytes(query.Blob(column)));
     default:
       return "n";
-  }
-}
-
-void Must(const Status& status) {
-  if (!status.ok()) {
-    throw std::runtime_error(status.ToString());
   }
 }
 

@@ -1,18 +1,11 @@
 #include "tests/restore/sqlite_history.h"
 
-#include <stdexcept>
-
 #include "common/os/file.h"
 #include "common/sqlite/wal_format.h"
+#include "tests/support/must.h"
 
 namespace sqlite_s3 {
 namespace {
-
-void Must(const Status& status) {
-  if (!status.ok()) {
-    throw std::runtime_error("sqlite history: " + status.ToString());
-  }
-}
 
 History::Options OptionsFor(uint32_t page_size, uint64_t seed) {
   History::Options options;

@@ -32,6 +32,12 @@ class RandomHistory {
  private:
   uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
   bool OneIn(uint32_t n) { return Below(n) == 0; }
+  template <typename T, size_t N>
+  T Pick(const T (&from)[N]) {
+    return from[random_() % N];
+  }
+  // What a single history does is told when it is asked for by its seed (SQLITE_S3_SEED).
+  static void Trace(const std::string& what);
   std::string Blob();  // an SQL expression, about a fraction of a page, now and then several
   std::string Table() { return std::string(1, 't').append(std::to_string(Below(3))); }
 

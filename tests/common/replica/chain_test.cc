@@ -2,70 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "common/format/keys.h"
-#include "common/replica/replica.h"
-#include "common/store/memory_store.h"
-#include "tests/support/fault_store.h"
-#include "tests/support/history.h"
-#include "tests/support/status_matchers.h"
+#include "tests/common/replica/chain_fixture.h"
 
 namespace sqlite_s3 {
 namespace {
 
 using ::testing::HasSubstr;
-
-class ChainTest : public ::testing::Test {
- protected:
-  void SetUp() override { ASSERT_OK(replica_.Open()); }
-
-  Result<std::vector<SegmentSummary>> Read(uint64_t from, std::optional<Txid> to = std::nullopt,
-                                           TimelineId timeline = {}) {
-    damage_ = {};
-    good_.clear();
-    auto timelines = replica_.ListTimelines();
-    if (!timelines.ok()) {
-      return timelines.status();
-    }
-    return replica_.ReadChain(*timelines, timeline.value ? timeline : history_.timeline(),
-                              Txid{from}, to, &good_, &damage_);
-  }
-
-  // n commits in one segment; its key.
-  std::string Segment(int commits) {
-    for (int i = 0; i < commits; ++i) {
-      history_.CommitRandom();
-    }
-    return history_.Cut();
-  }
-
-  Bytes Get(const std::string& key) {
-    auto bytes = store_->Get(key, kMaxSegmentBytes);
-    EXPECT_OK(bytes);
-    return bytes.ok() ? *bytes : Bytes();
-  }
-
-  // The records of the chain are those of the history from `from` on, without a hole.
-  void ExpectHistory(const std::vector<SegmentSummary>& chain, uint64_t from, uint64_t to) {
-    ASSERT_FALSE(chain.empty());
-    ASSERT_LE(chain.front().header.first_txid.value, from);
-    Txid next = chain.front().header.first_txid;
-    for (const SegmentSummary& s : chain) {
-      EXPECT_EQ(s.header.first_txid, next) << s.key;
-      for (const CommitRecord& record : s.commits) {
-        EXPECT_EQ(record.db_checksum, history_.ChecksumAt(next)) << FormatTxid(next);
-        next = next.Next();
-      }
-      EXPECT_EQ(s.last_txid, next.Prev());
-    }
-    EXPECT_EQ(next.value, to + 1);
-  }
-
-  std::shared_ptr<MemoryStore> store_ = std::make_shared<MemoryStore>("chain");
-  FaultStore counted_{store_};
-  History history_{*store_};
-  Replica replica_{counted_};
-  std::vector<SegmentSummary> good_;
-  Damage damage_;
-};
 
 TEST_F(ChainTest, GoesFromTheSegmentThatHoldsTheFirstTxidToTheHead) {
   history_.Origin(8);
@@ -313,100 +255,6 @@ TEST_F(ChainTest, AStoreThatIsAwayIsNoDamage) {
 }
 
 // --- lines of history ----------------------------------------------------------------------------
-
-TEST_F(ChainTest, AChildLineLeavesItsParentInTheMiddleOfASegment) {
-  history_.Origin(8);
-  Segment(4);  // 2..5
-  Segment(4);  // 6..9 on line 1
-  history_.Branch(Txid{7}, true);
-  Segment(3);  // 8..10 on line 2
-  ASSERT_OK_AND_ASSIGN(auto chain, Read(1));
-  ExpectHistory(chain, 1, 10);
-  ASSERT_EQ(chain.size(), 4u);
-  EXPECT_EQ(chain[2].last_txid, Txid{7});
-  EXPECT_EQ(chain[2].header.last_txid(), Txid{9});
-  EXPECT_EQ(chain[2].commits.size(), 2u);
-  EXPECT_EQ(chain[3].header.timeline, TimelineId{2});
-}
-
-TEST_F(ChainTest, WhatTheParentWroteAfterTheChildLeftIsNotLookedAt) {
-  history_.Origin(8);
-  Segment(4);  // 2..5
-  const std::string abandoned = Segment(4);
-  history_.Branch(Txid{5}, true);
-  Segment(3);
-  ASSERT_OK(store_->Put(abandoned, Bytes{1, 2, 3}));
-  ASSERT_OK_AND_ASSIGN(auto chain, Read(1));
-  ExpectHistory(chain, 1, 8);
-}
-
-TEST_F(ChainTest, TheEndOfAParentLineMustBeThere) {
-  history_.Origin(8);
-  Segment(4);                           // 2..5
-  const std::string lost = Segment(4);  // 6..9, the last of line 1
-  history_.Branch(Txid{8}, true);
-  Segment(3);
-  ASSERT_OK(store_->Delete(lost));
-  EXPECT_STATUS(Read(1), StatusCode::kNotFound);
-  EXPECT_EQ(damage_.key, lost);
-  EXPECT_TRUE(damage_.missing);
-  EXPECT_EQ(damage_.best, Txid{5});
-}
-
-TEST_F(ChainTest, LinesThatWereLeftBeforeTheirFirstCommitAreSkipped) {
-  history_.Origin(8);
-  Segment(4);  // 2..5
-  history_.Branch(Txid{4}, true);
-  history_.Branch(Txid{4}, true);
-  Segment(2);  // 5..6 on line 3
-  ASSERT_OK_AND_ASSIGN(auto chain, Read(1));
-  ExpectHistory(chain, 1, 6);
-  EXPECT_EQ(chain.back().header.timeline, TimelineId{3});
-}
-
-// --- roll-ups ------------------------------------------------------------------------------------
-
-TEST_F(ChainTest, ARollUpWinsOverTheSegmentsItReplaces) {
-  history_.Origin(8);
-  const std::string a = Segment(2);  // 2..3
-  const std::string b = Segment(2);  // 4..5
-  Segment(2);                        // 6..7
-  const std::string rollup = history_.RollUp(Txid{2}, Txid{5});
-  for (const bool expired : {false, true}) {
-    for (uint64_t from = 1; from <= 7; ++from) {
-      ASSERT_OK_AND_ASSIGN(auto chain, Read(from));
-      ExpectHistory(chain, from, 7);
-      EXPECT_EQ(chain.front().key == rollup, from >= 2 && from <= 5) << from;
-    }
-    if (!expired) {
-      ASSERT_OK(store_->Delete(a));
-      ASSERT_OK(store_->Delete(b));
-    }
-  }
-}
-
-TEST_F(ChainTest, TheLargerOfTwoRollUpsWins) {
-  history_.Origin(8);
-  history_.Grow(9, 1);  // 2..10
-  history_.RollUp(Txid{2}, Txid{4});
-  history_.RollUp(Txid{5}, Txid{7});
-  const std::string larger = history_.RollUp(Txid{2}, Txid{7});
-  ASSERT_OK_AND_ASSIGN(auto chain, Read(2));
-  ExpectHistory(chain, 2, 10);
-  EXPECT_EQ(chain.front().key, larger);
-  EXPECT_EQ(chain.size(), 4u);
-}
-
-TEST_F(ChainTest, TheLogMayBeRolledUpToItsHead) {
-  history_.Origin(8);
-  history_.Grow(4, 1);
-  history_.RollUp(Txid{1}, Txid{5});
-  for (const std::string& key : history_.segment_keys()) {
-    ASSERT_OK(store_->Delete(key));
-  }
-  ASSERT_OK_AND_ASSIGN(auto chain, Read(3));
-  ExpectHistory(chain, 1, 5);
-}
 
 }  // namespace
 }  // namespace sqlite_s3

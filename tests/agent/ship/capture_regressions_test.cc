@@ -1,0 +1,229 @@
+// Mechanisms of reading the WAL that once gave wrong pages or an end of the shipping; one test
+// each, named after the mechanism.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "agent/ship/wal_capture.h"
+#include "common/os/file.h"
+#include "common/sqlite/connection.h"
+#include "tests/support/shipped_database.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace sqlite_s3 {
+namespace {
+
+// Hands nothing over and keeps nothing.
+class ForgetfulSink : public CaptureSink {
+ public:
+  void OnCapturedCommit(CapturedCommit) override {}
+  int64_t CommitTime(uint32_t, bool* upper_bound) override {
+    *upper_bound = true;
+    return 0;
+  }
+  bool WantsBases() override { return false; }
+  bool WantsPrevious(PageNumber) override { return false; }
+  void SetAside(PageNumber, PagePtr) override {}
+  bool MustHoldPin() override { return false; }
+  void OnShrink(uint32_t, uint32_t) override {}
+  bool HasRoom() override { return true; }
+};
+
+// After a complete checkpoint the pin does not keep the next writer from starting the WAL anew. An
+// image that then read a page where it was in the WAL got another page, or half of one.
+TEST(CaptureRegressionTest, PagesAsCapturedWhileTheNextWriterOverwritesTheWal) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
+  ASSERT_OK(app.Exec("create table t(id integer primary key, b)"));
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1, zeroblob(30000)), (2, randomblob(30000))"));
+  ASSERT_OK(capture->Capture(sink, UINT32_MAX).status());
+  std::vector<Bytes> as_captured;
+  for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+    Bytes& bytes = as_captured.emplace_back(capture->page_size());
+    ASSERT_OK(capture->ReadPage(page, bytes));
+  }
+  ASSERT_OK_AND_ASSIGN(CheckpointOutcome room, capture->MakeRoom(sink));
+  ASSERT_TRUE(room.complete);
+  for (const char* next :
+       {"update t set b=randomblob(20000) where id=1", "PRAGMA user_version=5", "delete from t"}) {
+    ASSERT_OK(app.Exec(next));
+    ASSERT_TRUE(capture->HasPending());
+    for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+      Bytes bytes(capture->page_size());
+      ASSERT_OK(capture->ReadPage(page, bytes));
+      ASSERT_TRUE(bytes == as_captured[page - 1]) << "page " << page << " after " << next;
+    }
+  }
+}
+
+// Keeps what is handed over, with bases.
+class KeepingSink : public ForgetfulSink {
+ public:
+  void OnCapturedCommit(CapturedCommit commit) override { commits.push_back(std::move(commit)); }
+  bool WantsBases() override { return true; }
+  std::vector<CapturedCommit> commits;
+};
+
+// A tail that a checkpoint had put into the file while nobody captured is no reason for SQLite to
+// keep it in the WAL. The version of a page that a big commit there had left was read from its
+// frame, which by then belonged to another page, and became the base of the page's next version.
+TEST(CaptureRegressionTest, AWalStartedAnewUnderABigCommitOfTheTailSpoilsNoBase) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
+  ASSERT_OK(app.Exec("create table t(id integer primary key, b)"));
+  ASSERT_OK(app.Exec("insert into t values(1, randomblob(3000)), (2, randomblob(30000))"));
+  ASSERT_OK(app.Exec("create table u(b); insert into u values(randomblob(200000))"));
+  MemoryAccount account;
+  KeepingSink sink;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  config.big_commit_bytes = 16 << 10;
+  ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
+  ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));  // starts the WAL anew: short
+  WalPosition place;
+  {
+    ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+    place = capture->position();
+  }
+  ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));
+  ASSERT_OK(app.Exec("update t set b=randomblob(length(b))"));
+  ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
+  std::vector<Bytes> as_committed;
+  {
+    ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+    for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+      ASSERT_OK(capture->ReadPage(page, as_committed.emplace_back(capture->page_size())));
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, place));
+  ASSERT_TRUE(capture->resumed());
+  ASSERT_OK_AND_ASSIGN(CaptureOutcome outcome, capture->Capture(sink, UINT32_MAX));
+  ASSERT_EQ(outcome, CaptureOutcome::kBigCommit);
+  ASSERT_OK(app.Exec("update u set b=randomblob(length(b))"));  // over the frames from the first
+  capture->FinishBigCommit(sink);
+  sink.commits.clear();
+  ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));
+  for (;;) {
+    ASSERT_OK_AND_ASSIGN(outcome, capture->Capture(sink, UINT32_MAX));
+    if (outcome == CaptureOutcome::kCaughtUp) {
+      break;
+    }
+    ASSERT_EQ(outcome, CaptureOutcome::kBigCommit);
+    capture->FinishBigCommit(sink);
+  }
+  ASSERT_EQ(sink.commits.size(), 1u);
+  for (const CapturedPage& page : sink.commits[0].pages) {
+    ASSERT_TRUE(page.base);
+    EXPECT_TRUE(std::ranges::equal(page.base.bytes(), as_committed[page.number - 1]))
+        << "base of page " << page.number;
+  }
+}
+
+// A capture that an error ends within a commit has taken some of its frames into the running
+// checksum, and perhaps some of its pages into what is "as captured": going on would take the new
+// version of a page for its base.
+TEST(CaptureRegressionTest, ACaptureThatEndedWithinACommitIsNotGoneOnWith) {
+  struct ThrowingSink : KeepingSink {
+    void OnCapturedCommit(CapturedCommit) override { throw std::bad_alloc(); }
+  };
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  ThrowingSink throwing;
+  EXPECT_THROW((void)capture->Capture(throwing, UINT32_MAX), std::bad_alloc);
+  ASSERT_OK(app.Exec("insert into t values(2)"));
+  KeepingSink sink;
+  EXPECT_STATUS(capture->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
+  EXPECT_TRUE(sink.commits.empty());
+}
+
+// Another process that recovers the wal-index keeps readers out for as long as the WAL is long.
+// That ended the shipping for good, as if the database had been locked EXCLUSIVE.
+TEST(CaptureRegressionTest, ARecoveryByAnotherProcessIsWaitedFor) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
+  ASSERT_OK(opened.status());
+  Connection app = std::move(opened).value();
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+  MemoryAccount account;
+  WalCapture::Config config;
+  config.database_path = path;
+  config.account = &account;
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  KeepingSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  int ready[2], done[2];
+  ASSERT_EQ(pipe(ready), 0);
+  ASSERT_EQ(pipe(done), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // The locks of a writer and of a recovery (wal.c and os_unix.c: bytes 120 and 122), and a
+    // header whose copies differ, as a process killed between them leaves it.
+    const int shm = open((path + "-shm").c_str(), O_RDWR);
+    char byte = 0;
+    bool ok = pread(shm, &byte, 1, 20) == 1;
+    for (off_t at : {120, 122}) {
+      struct flock lock {};
+      lock.l_type = F_WRLCK;
+      lock.l_whence = SEEK_SET;
+      lock.l_start = at;
+      lock.l_len = 1;
+      ok = ok && fcntl(shm, F_SETLK, &lock) == 0;
+    }
+    const char other = static_cast<char>(byte + 1);
+    ok = ok && pwrite(shm, &other, 1, 20) == 1;
+    ok = write(ready[1], ok ? "y" : "n", 1) == 1 && ok;
+    char answer = 0;
+    ok = ok && read(done[0], &answer, 1) == 1 && pwrite(shm, &byte, 1, 20) == 1;
+    _exit(ok ? 0 : 1);
+  }
+  char answer = 'n';
+  ASSERT_EQ(read(ready[0], &answer, 1), 1);
+  ASSERT_EQ(answer, 'y');
+  EXPECT_STATUS(capture->MovePin(sink), StatusCode::kUnavailable);
+  ASSERT_EQ(write(done[1], "x", 1), 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  EXPECT_OK(capture->MovePin(sink));
+  EXPECT_EQ(sink.commits.size(), 1u);
+  for (int fd : {ready[0], ready[1], done[0], done[1]}) {
+    close(fd);
+  }
+}
+
+}  // namespace
+}  // namespace sqlite_s3

@@ -1,0 +1,138 @@
+// Where the pin stood in the way of the application's own checkpoints, made harmless.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "tests/support/file_intercept.h"
+#include "tests/support/shipped_database.h"
+#include "tests/support/status_matchers.h"
+
+namespace sqlite_s3 {
+namespace {
+
+void Check(ShippedDatabase& db) {
+  db.Note();
+  db.Sync();
+  db.CheckNoted();
+  db.CheckHead();
+}
+
+// A FULL, RESTART or TRUNCATE checkpoint holds the write lock while it waits for our pin: it must
+// not wait for as long as its busy timeout, and every writer with it.
+TEST(PinAttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  db.Start();
+  for (const char* mode : {"passive", "full", "restart", "truncate"}) {
+    db.Exec("insert into t(a) values(1)");
+    EXPECT_EQ(db.QueryInt(std::string("pragma wal_checkpoint(") + mode + ")"), 0) << mode;
+    db.Note();
+  }
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+// A reader that finds no free slot takes one whose mark is older than its snapshot: it sees all,
+// but a checkpoint stops at the mark, and one that is FULL waits for it.
+TEST(PinAttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  std::vector<Connection> readers;  // one for each slot, each with a mark of its own
+  for (int i = 0; i < 4; ++i) {
+    db.Exec("insert into t(a) values(1)");
+    auto reader = Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 10'000);
+    ASSERT_OK(reader);
+    ASSERT_OK(reader->Exec("begin; select count(*) from t"));
+    readers.push_back(std::move(*reader));
+  }
+  db.Start();
+  db.Exec("insert into t(a) values(2)");
+  db.Sync();
+  for (const uint64_t looks = db.engine().GetStatus(false).looks;
+       db.engine().GetStatus(false).looks < looks + 5;) {
+    std::this_thread::yield();  // the pin moves at the second look without a commit
+  }
+  readers.clear();
+  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);  // not busy
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+// A checkpoint says that all is backfilled a moment before it lets go of slot 0. A reader that
+// begins in between gets another slot, and a TRUNCATE would wait for it for as long as it may.
+TEST(PinAttacksTest, PinTakenWhileACheckpointLetsGoOfSlot0MovesOnceMore) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  db.Start();
+  bool engine_looks = false;  // before the checkpoint lets go
+  {
+    FileIntercept file(db.app().get(), SQLITE_FCNTL_FILE_POINTER);
+    file.BeforeShmLock([&](int offset, int, int flags) {
+      constexpr int kReaderSlot0 = 3;
+      if (offset != kReaderSlot0 || flags != (SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE) ||
+          !std::exchange(engine_looks, false)) {
+        return;
+      }
+      for (const uint64_t looks = db.engine().GetStatus(false).looks;
+           db.engine().GetStatus(false).looks < looks + 5;) {
+        std::this_thread::yield();  // the pin moves when it sees that all is backfilled
+      }
+    });
+    for (int i = 0; i < 3; ++i) {
+      engine_looks = true;
+      db.Exec("insert into t(a) values(1)");
+      EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
+      EXPECT_FALSE(engine_looks);
+    }
+  }
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+// Commits right after an engine's reader got its snapshot, before what is new is captured.
+std::atomic<Connection*> commits_in_between{nullptr};
+std::atomic<bool> committed_in_between{false};
+
+int CommitAfterSnapshot(unsigned, void*, void* statement, void*) {
+  const char* sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+  if (sql != nullptr && std::string_view(sql) == "PRAGMA user_version") {
+    if (Connection* c = commits_in_between.exchange(nullptr)) {
+      EXPECT_OK(c->Exec("insert into t(a) values(2)"));
+      committed_in_between = true;
+      committed_in_between.notify_all();
+    }
+  }
+  return 0;
+}
+
+int WatchStatements(sqlite3* db, char**, const sqlite3_api_routines*) {
+  return sqlite3_trace_v2(db, SQLITE_TRACE_PROFILE, CommitAfterSnapshot, nullptr);
+}
+
+// Such a commit is captured, but the pin does not see it: it is still behind, and a FULL checkpoint
+// waits for it.
+TEST(PinAttacksTest, CommitBetweenSnapshotAndCaptureLeavesThePinBehind) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  auto watch = reinterpret_cast<void (*)()>(WatchStatements);
+  ASSERT_EQ(sqlite3_auto_extension(watch), SQLITE_OK);
+  db.Start();
+  sqlite3_cancel_auto_extension(watch);
+  auto other = Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 10'000);
+  ASSERT_OK(other);
+  for (int i = 0; i < 3; ++i) {
+    committed_in_between = false;
+    commits_in_between = &*other;
+    db.Exec("insert into t(a) values(1)");
+    committed_in_between.wait(false);
+    EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);
+  }
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+}  // namespace
+}  // namespace sqlite_s3
