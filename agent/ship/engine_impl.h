@@ -97,6 +97,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status KeepToldTxids();
   Status StartTimeline(Txid parent, TimelineReason reason, bool supersedes);
   Status PushPart(const PartRef& ref, Bytes bytes);
+  Status AwaitSpool(uint64_t bytes);
   void MakeEncoder();
   void CloseSession();
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
@@ -167,6 +168,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status FreshenPinLocked();
   std::unique_ptr<PinWatch> WatchPin(std::chrono::milliseconds every);
   Status GiveWayIfAwaited();
+  bool IsAwaited();
   Status EnterGap(std::string_view why);
 
   // engine_upload.cc

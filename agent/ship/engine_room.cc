@@ -133,19 +133,24 @@ std::unique_ptr<PinWatch> EngineImpl::WatchPin(std::chrono::milliseconds every) 
 Status EngineImpl::GiveWayIfAwaited() {
   {
     std::lock_guard lock(capture_mutex_);
-    const uint32_t frames = capture_->index().PeekMaxFrame();
-    const int64_t now = Monotonic();
-    if (std::exchange(stuck_at_frames_, frames) != frames ||
-        !capture_->AnotherConnectionCheckpoints()) {
-      awaited_since_us_ = now;
-    }
-    if (now - awaited_since_us_ < kGiveWayAfterMicros) {
+    if (!IsAwaited()) {
       return Status::Ok();
     }
   }
   return EnterGap(
       "a checkpoint of the application's waits for us: "
       "commits from now on share one restore point");
+}
+
+// REQUIRES: capture_mutex_. Asked now and then.
+bool EngineImpl::IsAwaited() {
+  const uint32_t frames = capture_->index().PeekMaxFrame();
+  const int64_t now = Monotonic();
+  if (std::exchange(stuck_at_frames_, frames) != frames ||
+      !capture_->AnotherConnectionCheckpoints()) {
+    awaited_since_us_ = now;
+  }
+  return now - awaited_since_us_ >= kGiveWayAfterMicros;
 }
 
 // What was captured so far still goes to the spool, then the pin is given up and the WAL is the

@@ -193,17 +193,51 @@ Result<std::vector<PageNumber>> EngineImpl::DifferingPages() {
   return pages;
 }
 
-Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
-  // One commit larger than the spool goes out piece by piece. Nobody drains the spool during Start.
-  if (uploading_) {
-    std::unique_lock lock(state_mutex_);
-    upload_cv_.wait(lock, [&] {
-      return Interrupted() || fenced_ || spool_->bytes() == 0 ||
-             spool_->bytes() + bytes.size() <= config_.options.spool_bytes;
-    });
+// REQUIRES: capture_mutex_. Until the spool has room. As with a full spool (GiveWayIfAwaited), a
+// store that is away must not hold up an application's checkpoints for as long as it is: the pin
+// cannot move before the commit is whole, so the session ends, and what differs is shipped by the
+// next.
+Status EngineImpl::AwaitSpool(uint64_t bytes) {
+  constexpr auto kLook = std::chrono::milliseconds(100);
+  constexpr int64_t kStuckMicros = 5'000'000;
+  uint64_t waiting = spool_->bytes();
+  int64_t since = Monotonic();
+  awaited_since_us_ = since;
+  for (;;) {
+    {
+      std::unique_lock lock(state_mutex_);
+      upload_cv_.wait_for(lock, kLook, [&] {
+        return Interrupted() || fenced_ || spool_->bytes() == 0 ||
+               spool_->bytes() + bytes <= config_.options.spool_bytes;
+      });
+    }
     if (Interrupted() || fenced_) {
       return CancelledError("stopping");
     }
+    const uint64_t left = spool_->bytes();
+    if (left == 0 || left + bytes <= config_.options.spool_bytes) {
+      return Status::Ok();
+    }
+    const int64_t now = Monotonic();
+    if (std::exchange(waiting, left) != left) {
+      since = now;
+    }
+    if (!uploads_fail_ && now - since < kStuckMicros) {
+      (void)IsAwaited();  // slow, but it goes on
+      awaited_since_us_ = now;
+    } else if (config_.options.when_full == WhenFull::kResync || IsAwaited()) {
+      return UnavailableError(
+          "a commit larger than the spool waits for the store, and a checkpoint of the "
+          "application's for us: commits from now on share one restore point");
+    }
+  }
+}
+
+// REQUIRES: capture_mutex_.
+Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
+  // One commit larger than the spool goes out piece by piece. Nobody drains the spool during Start.
+  if (uploading_) {
+    RETURN_IF_ERROR(AwaitSpool(bytes.size()));
   }
   SpoolItem item;
   item.key = keys::Part(timeline_, ref.nonce, ref.number);

@@ -112,6 +112,27 @@ TEST(SpoolPolicyTest, GrowWalGivesWayToACheckpointThatWaitsForThePin) {
   db.CheckHead();
 }
 
+// The same in the middle of a transaction that is larger than the spool: it waited for the store
+// with the pin where it was.
+TEST(SpoolPolicyTest, ACommitLargerThanTheSpoolGivesWayToACheckpointThatWaitsForThePin) {
+  ShippedDatabase db(SmallSpool(WhenFull::kGrowWal));
+  StoreAway(db);
+  db.faults().ResetCounts();
+  Insert(db, 9'000'000);
+  while (db.faults().Count(StoreOp::kPutIfAbsent) == 0) {
+    std::this_thread::yield();  // until it is under way
+  }
+  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
+  db.faults().Heal();
+  Insert(db, 100);
+  db.Sync();
+  Insert(db, 100);
+  db.Note();
+  db.Sync();
+  db.CheckNoted();
+  db.CheckHead();
+}
+
 TEST(SpoolPolicyTest, BlockHoldsCommitsAndNoneFails) {
   ShippedDatabase::Options options = SmallSpool(WhenFull::kBlock);
   options.ship.commit_timeout = std::chrono::milliseconds(30'000);
