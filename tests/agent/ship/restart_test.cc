@@ -61,6 +61,27 @@ TEST(RestartTest, AStopBeforeTheFirstImageIsCompleteSaysSo) {
   db.Stop();
 }
 
+// The fork ended the threads before there was an image; those that began after it made one.
+TEST(RestartTest, AForkDuringTheFirstImageIsNoEndWithoutOne) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, b)");
+  db.faults().SetHook([](StoreOp op, std::string_view key, int) {
+    return op == StoreOp::kPutIfAbsent && key.find("/image/") != key.npos
+               ? UnavailableError("no images today")
+               : Status::Ok();
+  });
+  db.Start();
+  while (db.engine().GetStatus(false).segments == 0) {
+    std::this_thread::yield();
+  }
+  db.engine().PrepareFork();
+  db.engine().ParentAfterFork();
+  db.faults().SetHook({});
+  EXPECT_OK(db.engine().Stop(std::chrono::milliseconds(60'000)));
+  db.Start();
+  Check(db);
+}
+
 // The WAL is restarted once while the engine is away, and stays shorter than the saved position:
 // the frame there is untouched, with the saved salts.
 TEST(RestartTest, OneWrapDuringDowntime) {
