@@ -18,6 +18,7 @@
 #include "common/os/file.h"
 #include "common/store/open_store.h"
 #include "tests/agent/hook/app.h"
+#include "tests/support/in_child.h"
 #include "tests/support/replayer.h"
 #include "tests/support/run_program.h"
 #include "tests/support/status_matchers.h"
@@ -36,20 +37,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int kLong = 60'000;  // milliseconds; only ever waited out by a test that fails
-
-// What waitpid says of a child that runs `body`; 0 when it returned true. A child that hangs is
-// killed by an alarm.
-int InChild(const std::function<bool()>& body) {
-  std::fflush(nullptr);
-  pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    _exit(body() ? 0 : 1);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  return status;
-}
 
 struct HookProcessTest : ::testing::Test {
   void SetUp() override {

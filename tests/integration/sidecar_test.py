@@ -16,45 +16,10 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from sidecar import PATIENCE, Application  # noqa: E402  pylint: disable=wrong-import-position
+
 AGENT, RESTORE = (os.path.abspath(path) for path in sys.argv[1:3])
-PATIENCE = 60  # seconds, of every wait for a condition
-
-# A process of the application: does one line of SQL after another, answers each with "ok".
-APPLICATION = """
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
-for line in sys.stdin:
-    db.execute(line).fetchall()
-    print("ok", flush=True)
-db.close()
-"""
-
-
-class Application:
-
-    def __init__(self, path):
-        self.process = subprocess.Popen([sys.executable, "-c", APPLICATION, path],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def run(self, *statements):
-        for statement in statements:
-            self.process.stdin.write(statement + "\n")
-            self.process.stdin.flush()
-            if self.process.stdout.readline() != "ok\n":
-                raise AssertionError("the application failed at " + statement)
-        return self
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        if self.process.wait(PATIENCE) != 0:
-            raise AssertionError("the application failed")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 class Sidecar(unittest.TestCase):

@@ -15,25 +15,13 @@
 #include "agent/hook/sqlite_s3.h"
 #include "tests/agent/hook/app.h"
 #include "tests/agent/hook/fake_engine.h"
+#include "tests/support/in_child.h"
 #include "tests/support/temp_dir.h"
 
 namespace sqlite_s3 {
 namespace {
 
 using ::testing::SizeIs;
-
-// What waitpid says of a child that runs `body`; 0 when it returned true. A child that hangs is
-// killed by an alarm long before the test's own time is over.
-int InChild(const std::function<bool()>& body) {
-  pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    _exit(body() ? 0 : 1);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  return status;
-}
 
 struct ForkTest : ::testing::Test {
   void SetUp() override {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agent/ship/wal_capture.h"
+#include "tests/support/capture_sinks.h"
 #include "tests/support/file_intercept.h"
 #include "tests/support/replayer.h"
 #include "tests/support/run_program.h"
@@ -70,21 +71,6 @@ TEST(AttacksTest, ZeroSaltFramesAfterRollbackTo) {
   });
 }
 
-class CountingSink : public CaptureSink {
- public:
-  void OnCapturedCommit(CapturedCommit) override {}
-  int64_t CommitTime(uint32_t, bool* upper_bound) override {
-    *upper_bound = true;
-    return 0;
-  }
-  bool WantsBases() override { return false; }
-  bool WantsPrevious(PageNumber) override { return false; }
-  void SetAside(PageNumber, PagePtr) override {}
-  bool MustHoldPin() override { return false; }
-  void OnShrink(uint32_t, uint32_t) override {}
-  bool HasRoom() override { return true; }
-};
-
 // Without us the application's last close checkpoints such frames and removes the WAL. With us
 // connected the WAL stayed as it was, and when we were killed, the recovery read it up to the first
 // of them: commits of hours before were gone, or their pages mixed with older ones.
@@ -98,7 +84,7 @@ TEST(AttacksTest, AWalWithZeroSaltFramesIsEmptiedAndNotOnlyCheckpointed) {
   config.database_path = db.path();
   config.account = &account;
   ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
-  CountingSink sink;
+  ForgetfulSink sink;
   for (int i = 0; i < 400 && !capture->wants_room(); ++i) {
     db.Exec("begin; savepoint s; insert into t(a,b) select " + Scattered(i) +
             ", b from t limit 1000; rollback to s; release s; insert into t(a) values(3); commit");

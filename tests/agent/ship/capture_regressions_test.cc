@@ -13,6 +13,7 @@
 #include "agent/ship/wal_capture.h"
 #include "common/os/file.h"
 #include "common/sqlite/connection.h"
+#include "tests/support/capture_sinks.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -20,36 +21,27 @@
 namespace sqlite_s3 {
 namespace {
 
-// Hands nothing over and keeps nothing.
-class ForgetfulSink : public CaptureSink {
- public:
-  void OnCapturedCommit(CapturedCommit) override {}
-  int64_t CommitTime(uint32_t, bool* upper_bound) override {
-    *upper_bound = true;
-    return 0;
+class CaptureRegressionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(
+        app, Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000));
+    ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL"));
+    config.database_path = path;
+    config.account = &account;
   }
-  bool WantsBases() override { return false; }
-  bool WantsPrevious(PageNumber) override { return false; }
-  void SetAside(PageNumber, PagePtr) override {}
-  bool MustHoldPin() override { return false; }
-  void OnShrink(uint32_t, uint32_t) override {}
-  bool HasRoom() override { return true; }
+
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  Connection app;
+  MemoryAccount account;
+  WalCapture::Config config;
 };
 
 // After a complete checkpoint the pin does not keep the next writer from starting the WAL anew. An
 // image that then read a page where it was in the WAL got another page, or half of one.
-TEST(CaptureRegressionTest, PagesAsCapturedWhileTheNextWriterOverwritesTheWal) {
-  TempDir dir;
-  const std::string path = dir.path() + "/app.db";
-  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
-  ASSERT_OK(opened.status());
-  Connection app = std::move(opened).value();
-  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
-  ASSERT_OK(app.Exec("create table t(id integer primary key, b)"));
-  MemoryAccount account;
-  WalCapture::Config config;
-  config.database_path = path;
-  config.account = &account;
+TEST_F(CaptureRegressionTest, PagesAsCapturedWhileTheNextWriterOverwritesTheWal) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(id integer primary key, b)"));
   ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, WalCapture::Open(config, std::nullopt));
   ForgetfulSink sink;
   ASSERT_OK(app.Exec("insert into t values(1, zeroblob(30000)), (2, randomblob(30000))"));
@@ -73,32 +65,14 @@ TEST(CaptureRegressionTest, PagesAsCapturedWhileTheNextWriterOverwritesTheWal) {
   }
 }
 
-// Keeps what is handed over, with bases.
-class KeepingSink : public ForgetfulSink {
- public:
-  void OnCapturedCommit(CapturedCommit commit) override { commits.push_back(std::move(commit)); }
-  bool WantsBases() override { return true; }
-  std::vector<CapturedCommit> commits;
-};
-
 // A tail that a checkpoint had put into the file while nobody captured is no reason for SQLite to
 // keep it in the WAL. The version of a page that a big commit there had left was read from its
 // frame, which by then belonged to another page, and became the base of the page's next version.
-TEST(CaptureRegressionTest, AWalStartedAnewUnderABigCommitOfTheTailSpoilsNoBase) {
-  TempDir dir;
-  const std::string path = dir.path() + "/app.db";
-  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
-  ASSERT_OK(opened.status());
-  Connection app = std::move(opened).value();
-  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
-  ASSERT_OK(app.Exec("create table t(id integer primary key, b)"));
+TEST_F(CaptureRegressionTest, AWalStartedAnewUnderABigCommitOfTheTailSpoilsNoBase) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(id integer primary key, b)"));
   ASSERT_OK(app.Exec("insert into t values(1, randomblob(3000)), (2, randomblob(30000))"));
   ASSERT_OK(app.Exec("create table u(b); insert into u values(randomblob(200000))"));
-  MemoryAccount account;
   KeepingSink sink;
-  WalCapture::Config config;
-  config.database_path = path;
-  config.account = &account;
   config.big_commit_bytes = 16 << 10;
   ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
   ASSERT_OK(app.Exec("update t set b=randomblob(3000) where id=1"));  // starts the WAL anew: short
@@ -144,20 +118,11 @@ TEST(CaptureRegressionTest, AWalStartedAnewUnderABigCommitOfTheTailSpoilsNoBase)
 // A capture that an error ends within a commit has taken some of its frames into the running
 // checksum, and perhaps some of its pages into what is "as captured": going on would take the new
 // version of a page for its base.
-TEST(CaptureRegressionTest, ACaptureThatEndedWithinACommitIsNotGoneOnWith) {
+TEST_F(CaptureRegressionTest, ACaptureThatEndedWithinACommitIsNotGoneOnWith) {
   struct ThrowingSink : KeepingSink {
     void OnCapturedCommit(CapturedCommit) override { throw std::bad_alloc(); }
   };
-  TempDir dir;
-  const std::string path = dir.path() + "/app.db";
-  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
-  ASSERT_OK(opened.status());
-  Connection app = std::move(opened).value();
-  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
-  MemoryAccount account;
-  WalCapture::Config config;
-  config.database_path = path;
-  config.account = &account;
+  ASSERT_OK(app.Exec("create table t(a)"));
   ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
   ASSERT_OK(app.Exec("insert into t values(1)"));
   ThrowingSink throwing;
@@ -170,17 +135,8 @@ TEST(CaptureRegressionTest, ACaptureThatEndedWithinACommitIsNotGoneOnWith) {
 
 // Another process that recovers the wal-index keeps readers out for as long as the WAL is long.
 // That ended the shipping for good, as if the database had been locked EXCLUSIVE.
-TEST(CaptureRegressionTest, ARecoveryByAnotherProcessIsWaitedFor) {
-  TempDir dir;
-  const std::string path = dir.path() + "/app.db";
-  auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
-  ASSERT_OK(opened.status());
-  Connection app = std::move(opened).value();
-  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
-  MemoryAccount account;
-  WalCapture::Config config;
-  config.database_path = path;
-  config.account = &account;
+TEST_F(CaptureRegressionTest, ARecoveryByAnotherProcessIsWaitedFor) {
+  ASSERT_OK(app.Exec("create table t(a)"));
   ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
   KeepingSink sink;
   ASSERT_OK(app.Exec("insert into t values(1)"));

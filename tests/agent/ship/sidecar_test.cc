@@ -20,6 +20,7 @@
 #include "common/format/keys.h"
 #include "common/os/file.h"
 #include "common/sqlite/wal_file.h"
+#include "tests/support/capture_sinks.h"
 #include "tests/support/file_intercept.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
@@ -124,20 +125,10 @@ TEST(SidecarTest, WriteLockNeverLeavesWritersAlone) {
 }
 
 // Takes a millisecond for each commit.
-class SlowSink : public CaptureSink {
+class SlowSink : public ForgetfulSink {
  public:
   explicit SlowSink(FakeClock& clock) : clock_(clock) {}
   void OnCapturedCommit(CapturedCommit) override { clock_.Advance(std::chrono::milliseconds(1)); }
-  int64_t CommitTime(uint32_t, bool* upper_bound) override {
-    *upper_bound = true;
-    return 0;
-  }
-  bool WantsBases() override { return false; }
-  bool WantsPrevious(PageNumber) override { return false; }
-  void SetAside(PageNumber, PagePtr) override {}
-  bool MustHoldPin() override { return false; }
-  void OnShrink(uint32_t, uint32_t) override {}
-  bool HasRoom() override { return true; }
 
  private:
   FakeClock& clock_;
