@@ -167,6 +167,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status FreshenPin();
   Status FreshenPinLocked();
   std::unique_ptr<PinWatch> WatchPin(std::chrono::milliseconds every);
+  bool MayWaitForPin();
   Status GiveWayIfAwaited();
   bool IsAwaited();
   Status EnterGap(std::string_view why);

@@ -238,7 +238,8 @@ void EngineImpl::Rest() {
 // fsync has ended, of any length, and that shows in no file's times.
 bool EngineImpl::IsUndisturbed() {
   return phase_ == Phase::kShip && rested_at_us_ == last_activity_us_ && !freshens_soon_ &&
-         unsafe_wait_us_ == 0 && Monotonic() - looked_us_ < kWholeLookMicros &&
+         freshen_wait_us_ == 0 && unsafe_wait_us_ == 0 &&
+         Monotonic() - looked_us_ < kWholeLookMicros &&
          Monotonic() - last_notify_us_ > kWholeLookMicros && !Interrupted() && !flushing_ &&
          !fenced_ && !gap_ && has_image_ && files_.IsAsItWas();
 }

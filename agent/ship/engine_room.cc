@@ -15,6 +15,8 @@ namespace {
 constexpr int kWriteLockTimeoutMs = 50;
 constexpr int64_t kMinFreshenMicros = 10'000;
 constexpr int64_t kMaxFreshenMicros = 500'000;
+constexpr int64_t kStepAsideAfterMicros = 40'000;
+constexpr auto kStepAside = std::chrono::milliseconds(150);  // SQLite asks every 100 ms at least
 constexpr int64_t kMinUnsafeMicros = 5'000;
 constexpr int64_t kMaxUnsafeMicros = 1'000'000;
 constexpr int64_t kGiveWayAfterMicros = 1'000'000;
@@ -101,12 +103,30 @@ Status EngineImpl::FreshenPinLocked() {
     return Status::Ok();
   }
   auto moved = capture_->MovePin(*this);
+  if (moved.ok() && capture_->PinIsBehind() && MayWaitForPin()) {
+    if (!InLane(Lane::kCheckpoint)) {
+      return Status::Ok();
+    }
+    RETURN_IF_ERROR(capture_->StepAside(*this, kStepAside).status());
+    moved = capture_->MovePin(*this);
+  }
   if (capture_->PinIsBehind()) {  // all slots were taken, or somebody is in a checkpoint
     freshen_wait_us_ = std::clamp(freshen_wait_us_ * 2, kMinFreshenMicros, kMaxFreshenMicros);
   } else {
     freshen_wait_us_ = 0;
   }
   return moved.code() == StatusCode::kUnavailable ? Status::Ok() : moved.status();
+}
+
+// Whether a checkpoint may wait for us though nothing can be done for it by moving. REQUIRES:
+// capture_mutex_, nobody commits.
+bool EngineImpl::MayWaitForPin() {
+  // The last of the naps so far, which double. One that has begun to copy waits for nobody, but
+  // what is said of that may be left of one that failed.
+  const WalIndexView& index = capture_->index();
+  const bool copies = index.BackfillAttemptedFrames() == index.PeekMaxFrame();
+  return freshen_wait_us_ >= (copies ? kMaxFreshenMicros : kStepAsideAfterMicros) &&
+         index.BackfilledFrames() != index.PeekMaxFrame() && index.CheckpointIsRunning();
 }
 
 // The same while a start waits for the store, however long, or for its turn: then the worker's

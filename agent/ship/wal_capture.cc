@@ -118,6 +118,9 @@ Result<CaptureOutcome> WalCapture::Capture(CaptureSink& sink, uint32_t max_frame
   if (big_) {
     return CaptureOutcome::kBigCommit;
   }
+  if (pin_lost_) {
+    return CorruptionError("'" + wal_path_ + "' was without a pin, and may have lost commits");
+  }
   ASSIGN_OR_RETURN(WalIndexHeader header, ReadIndex());
   if (header.salt1 != salt1_ || header.salt2 != salt2_) {
     RETURN_IF_ERROR(OnReset(header));

@@ -155,6 +155,11 @@ class WalCapture {
     return pin_frame_ != frame_ || pin_salt1_ != salt1_ ||
            pin_backfilled_ != index_.BackfilledFrames();
   }
+  // For a checkpoint that waits for the very slot where the pin is, though its mark is the last
+  // frame: it had looked at the mark before the pin came, and does not look again. Without a pin
+  // until that goes on, `most` at the longest; then as after MovePin. kCorruption: the WAL was
+  // reset meanwhile, and commits may have gone with it; later captures say so, too.
+  Result<CaptureOutcome> StepAside(CaptureSink& sink, std::chrono::milliseconds most);
   // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink) { return MakeRoom(sink, nullptr); }
   // The same while the write lock is held, so that a busy writer cannot stay ahead; for `bound` at
@@ -250,6 +255,7 @@ class WalCapture {
   Statement begin_[2], read_[2], end_[2];
   int pinned_ = 0;  // which connection holds the read transaction; -1 after ReleasePin
   uint32_t pin_frame_ = 0, pin_salt1_ = 0, pin_backfilled_ = 0;  // when it was last moved
+  bool pin_lost_ = false;  // StepAside failed: what comes next in the WAL may not be what was next
   WalIndexView index_;
   std::optional<WalFile> wal_;
 

@@ -65,8 +65,9 @@ bool WalCapture::WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backf
     return !AnotherConnectionCheckpoints();
   }
   // One that is marked with the last frame. Where there is none, and no free one to mark, a reader
-  // shares one with an older mark, and checkpoints stop there.
-  return index_.HasReadMark(header.max_frame);
+  // shares one with an older mark, and checkpoints stop there. And one that is going on may wait
+  // for this slot since before it was marked.
+  return index_.HasReadMark(header.max_frame) && !index_.CheckpointIsRunning();
 }
 
 Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
@@ -97,6 +98,39 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
   pin_salt1_ = before ? before->salt1 : 0;
   pin_backfilled_ = backfilled;
   return outcome;
+}
+
+Result<CaptureOutcome> WalCapture::StepAside(CaptureSink& sink, std::chrono::milliseconds most) {
+  if (sink.MustHoldPin()) {
+    return CaptureOutcome::kNoRoom;
+  }
+  ASSIGN_OR_RETURN(CaptureOutcome outcome, Capture(sink, kEverything));
+  const auto before = index_.ReadHeader();
+  if (outcome != CaptureOutcome::kCaughtUp || sink.MustHoldPin() || !before ||
+      before->salt1 != salt1_ || before->max_frame != frame_) {
+    return outcome;
+  }
+  const uint32_t attempted = index_.BackfillAttemptedFrames();
+  pin_frame_ = kEverything;  // in somebody's way, until the next move says otherwise
+  pin_lost_ = true;          // until it is sure that nothing was
+  EndRead(pinned_);
+  const int64_t until = MonotonicMillis() + most.count();
+  do {
+    const timespec pause{0, 100'000};
+    nanosleep(&pause, nullptr);
+  } while (index_.BackfillAttemptedFrames() == attempted && index_.PeekMaxFrame() == frame_ &&
+           index_.PeekSalt1() == salt1_ && index_.CheckpointIsRunning() &&
+           MonotonicMillis() < until);
+  const Status begun = BeginRead(pinned_);
+  if (!begun.ok()) {
+    return CorruptionError("no pin after one was in the way: " + begun.message());
+  }
+  const auto after = index_.ReadHeader();
+  if (!after || (after->salt1 != before->salt1 && after->change != before->change)) {
+    return CorruptionError("the WAL was reset while a checkpoint was let through");
+  }
+  pin_lost_ = false;
+  return Capture(sink, kEverything);
 }
 
 Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLock* lock) {

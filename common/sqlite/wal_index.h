@@ -41,6 +41,10 @@ class WalIndexView {
   uint32_t PeekSalt2() const;
   // How many frames are in the database file.
   uint32_t BackfilledFrames() const;
+  // How many a checkpoint has begun to put there: the same, except after it went wrong.
+  uint32_t BackfillAttemptedFrames() const;
+  // Whether a connection, of any process, is in a checkpoint now. Takes that lock for an instant.
+  bool CheckpointIsRunning() const;
   // Whether a reader's slot (other than 0) is marked with this frame. A mark outlives its reader.
   bool HasReadMark(uint32_t frame) const;
   // The page number that the index has for `frame` (from 1); 0 when it cannot be read.

@@ -35,6 +35,14 @@ TEST(PinAttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
 
+// The pin moves at the second look without a commit.
+void AwaitLooks(Engine& engine) {
+  for (const uint64_t looks = engine.GetStatus(false).looks;
+       engine.GetStatus(false).looks < looks + 5;) {
+    std::this_thread::yield();
+  }
+}
+
 // A reader that finds no free slot takes one whose mark is older than its snapshot: it sees all,
 // but a checkpoint stops at the mark, and one that is FULL waits for it.
 TEST(PinAttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
@@ -51,12 +59,54 @@ TEST(PinAttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
   db.Start();
   db.Exec("insert into t(a) values(2)");
   db.Sync();
-  for (const uint64_t looks = db.engine().GetStatus(false).looks;
-       db.engine().GetStatus(false).looks < looks + 5;) {
-    std::this_thread::yield();  // the pin moves at the second look without a commit
-  }
+  AwaitLooks(db.engine());
   readers.clear();
   EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);  // not busy
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+// A FULL checkpoint looks at a slot's mark once, and then waits for the slot. When its reader goes
+// and the pin takes the slot for the last frame, it still waits: the pin must let it through.
+TEST(PinAttacksTest, PinOnTheSlotThatACheckpointWaitsForStepsAside) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, a int, b blob)");
+  struct Waiting {
+    std::vector<Connection> readers;  // one for each slot, each with a mark of its own
+    Engine* engine = nullptr;
+    std::chrono::steady_clock::time_point until;
+    int asked = 0;
+  } waiting;
+  for (int i = 0; i < 4; ++i) {
+    db.Exec("insert into t(a) values(1)");
+    auto reader = Connection::Open(db.path(), SQLITE_OPEN_READWRITE, "", 10'000);
+    ASSERT_OK(reader);
+    ASSERT_OK(reader->Exec("begin; select count(*) from t"));
+    waiting.readers.push_back(std::move(*reader));
+  }
+  db.Start();
+  db.Exec("insert into t(a) values(2)");
+  db.Sync();
+  waiting.engine = &db.engine();
+  AwaitLooks(db.engine());
+  waiting.until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  sqlite3_busy_handler(
+      db.app().get(),
+      [](void* context, int) {
+        auto& w = *static_cast<Waiting*>(context);
+        if (++w.asked == 1) {
+          w.readers.erase(w.readers.begin());  // the pin, behind until now, takes its slot
+          AwaitLooks(*w.engine);
+          w.readers.clear();
+        }
+        std::this_thread::yield();
+        return std::chrono::steady_clock::now() < w.until ? 1 : 0;
+      },
+      &waiting);
+  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);  // not busy
+  EXPECT_GT(waiting.asked, 0);
+  db.Exec("insert into t(a) values(3)");
+  db.Note();
   Check(db);
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
