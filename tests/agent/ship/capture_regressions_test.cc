@@ -202,7 +202,7 @@ int WatchRollbacks(sqlite3* db, char**, const sqlite3_api_routines*) {
 
 // Whoever steps aside for a checkpoint has no pin for a moment. Commits that come and go with the
 // WAL in that moment would be missing from what is shipped.
-TEST(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed) {
+TEST_F(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed) {
   struct Case {
     const char* meanwhile;
     bool lost;
@@ -215,16 +215,7 @@ TEST(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed) {
         Case{"PRAGMA wal_checkpoint(TRUNCATE)", false}, Case{"insert into t values(2)", false},
         Case{"insert into t values(2); PRAGMA wal_checkpoint(FULL)", false}}) {
     SCOPED_TRACE(c.meanwhile);
-    TempDir dir;
-    const std::string path = dir.path() + "/app.db";
-    auto opened = Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000);
-    ASSERT_OK(opened.status());
-    Connection app = std::move(opened).value();
-    ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
-    MemoryAccount account;
-    WalCapture::Config config;
-    config.database_path = path;
-    config.account = &account;
+    ASSERT_OK(app.Exec("drop table if exists t; create table t(a)"));
     auto watch = reinterpret_cast<void (*)()>(WatchRollbacks);
     ASSERT_EQ(sqlite3_auto_extension(watch), SQLITE_OK);
     auto capture = WalCapture::Open(config, std::nullopt);
