@@ -172,6 +172,9 @@ Status DatabaseTask::StopEngine(milliseconds timeout) {
 
 Status DatabaseTask::Stop(milliseconds timeout) {
   stopped_ = true;
+  if (StoreWasAway()) {
+    return waiting();  // nothing was shipped since it is
+  }
   return StopEngine(timeout);
 }
 

@@ -174,8 +174,11 @@ Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
   if (state_dir_.locked()) {
     budget_.Save();
   }
-  const bool all_shipped = (!spool_ || spool_->size() == 0) && !ended_without_image_;
   const EngineState last = state();
+  // Before a start is through nobody knows what there is to ship.
+  const bool knows = last != EngineState::kStarting && last != EngineState::kStoreAway;
+  const bool all_shipped =
+      flushed_ || (knows && !ended_without_image_ && (!spool_ || spool_->size() == 0));
   {
     std::lock_guard lock(capture_mutex_);
     capture_.reset();

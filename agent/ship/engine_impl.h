@@ -377,7 +377,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint64_t image_bytes_ = 0;
   int64_t image_made_us_ = 0;
   std::atomic<bool> has_image_{false};
-  bool ended_without_image_ = false;  // the worker's, then of who waited for its end
+  // The worker's, then of who waited for its end.
+  bool flushed_ = false;
+  bool ended_without_image_ = false;
   bool image_thread_done_ = true;
   std::condition_variable image_ended_;
   std::atomic<bool> image_woken_{false};

@@ -100,6 +100,7 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
     return SessionEnd::kRestart;  // the store is back: compare and ship what differs
   }
   if (flushing && !more && Flushed()) {
+    flushed_ = !gap_;
     return SessionEnd::kStop;
   }
   MaybeStartImage();

@@ -79,6 +79,7 @@ EngineImpl::Pause EngineImpl::Step(Lane lane) {
       auto locked = state_dir_.TryLock();
       if (!locked.ok() || !*locked) {
         if (flushing_) {
+          flushed_ = true;
           return {Pause::Kind::kEnd};  // the one that ships has the commits
         }
         SetState(EngineState::kStandby, locked.status());

@@ -8,6 +8,7 @@ nobody when the store carries it out later.
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -140,6 +141,27 @@ class Told(End):
         agent.process.terminate()
         self.assertEqual(agent.process.wait(sidecar.PATIENCE), 7, agent.said())
         self.check_next(application)
+
+    def test_ends_with_7_when_the_store_was_never_there_or_its_first_answer_is_on_its_way(self):
+        application = make_database(self.path)
+        self.rules("POST", {"op": "GetObject", "fault": "delay", "delay_ms": HOUR_MS})
+        for away in (False, True):
+            with self.subTest(away=away):
+                if away:  # a port that is taken, and nobody listens
+                    taken = socket.socket()
+                    self.addCleanup(taken.close)
+                    taken.bind(("127.0.0.1", 0))
+                    self.replica = ("s3://bucket/app?endpoint=http://127.0.0.1:"
+                                    f"{taken.getsockname()[1]}")
+                agent = self.start("close_timeout=100ms", name=str(away))
+                if away:
+                    agent.wait_for_field(self.path, "state", "waiting")
+                else:
+                    self.wait_until_held(agent)
+                agent.process.terminate()
+                self.assertEqual(agent.process.wait(sidecar.PATIENCE), 7, agent.said())
+                agent.close()
+        application.close()
 
     def test_a_second_signal_ends_it_at_once(self):
         for second in (signal.SIGTERM, signal.SIGINT):
