@@ -107,6 +107,7 @@ Status EngineImpl::Init() {
 void EngineImpl::StartThreads() {
   stop_now_ = false;
   flushing_ = false;
+  flushed_ = false;
   ended_without_image_ = false;
   worker_done_ = false;
   threads_running_ = true;
