@@ -161,7 +161,7 @@ int RunAgent(const RunCommand& command) {
     // A copy of its own: reloads come from any thread.
     (*agent)->SetReload(command.config, [&, running = settings]() mutable {
       (*overseer)->service().Reloading();
-      const Status reloaded = Reload(command, running, **agent, **overseer, log);
+      Status reloaded = Reload(command, running, **agent, **overseer, log);
       (*overseer)->service().Ready();
       return reloaded;
     });

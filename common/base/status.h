@@ -76,8 +76,8 @@ Status InternalError(std::string message);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value)
-      : state_(std::in_place_index<1>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value)  // NOLINT: implicit by design
+      : state_(std::in_place_index<1>, std::move(value)) {}
   Result(Status status) : state_(std::in_place_index<0>, std::move(status)) {  // NOLINT
     if (std::get<0>(state_).ok()) {
       state_.template emplace<0>(InternalError("a Result was made from an OK status"));

@@ -166,6 +166,21 @@ TEST_F(DamageTest, AnImagePartThatWasSwappedForAWholeOneIsNamed) {
   EXPECT_EQ(damage_.image, Txid{1});
 }
 
+TEST_F(DamageTest, ACommitThatMakesAnotherDatabaseThanItSaysIsNamedAlsoWhenALaterOneIsWanted) {
+  const Txid before = source_.history().txid();
+  History::Commit wrong;
+  wrong.wrong_checksum = true;
+  source_.Run("INSERT INTO t(a, b) VALUES('wrong', 1)", wrong);
+  source_.Run("INSERT INTO t(a, b) VALUES('right', 2)");
+  source_.history().Cut();
+  EXPECT_OK(Restore(before));
+  RemoveOutput();
+  auto report = Restore(before.Next().Next());
+  EXPECT_STATUS(report, StatusCode::kCorruption);
+  EXPECT_THAT(report.status().message(), HasSubstr("TXID " + FormatTxid(before.Next())));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
 TEST_F(DamageTest, AMissingPartOfACommitIsAGapWithTheBestPointBefore) {
   ASSERT_OK_AND_ASSIGN(auto parts, ListAll(*store_, keys::PartPrefix(TimelineId{1})));
   ASSERT_EQ(parts.size(), 1u);

@@ -195,7 +195,7 @@ Txid History::AddCommit(const Pages& pages, uint32_t page_count, const Commit& h
   }
   flush();
   ++next_nonce_;
-  record.db_checksum = after.checksum;
+  record.db_checksum = after.checksum ^ (how.wrong_checksum ? 1 : 0);
 
   const Txid txid = last_txid.Next();
   states_[txid] = std::move(after);

@@ -39,8 +39,9 @@ class History {
   using Pages = std::map<PageNumber, Bytes>;
   struct Commit {
     std::optional<int64_t> time_us;
-    uint8_t flags = 0;      // kCommitWholePages, kCommitResync, ...
-    bool in_parts = false;  // one chunk a part object
+    uint8_t flags = 0;            // kCommitWholePages, kCommitResync, ...
+    bool in_parts = false;        // one chunk a part object
+    bool wrong_checksum = false;  // its record says another database than it makes
   };
 
   // Creates the replica and timeline 1, nothing else.

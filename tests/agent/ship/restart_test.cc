@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "common/base/clock.h"
@@ -59,6 +60,32 @@ TEST(RestartTest, AStopBeforeTheFirstImageIsCompleteSaysSo) {
   db.Start();
   Check(db);
   db.Stop();
+}
+
+// Until then it would be an image of a TXID that the log may never have.
+TEST(RestartTest, AnImageIsCompleteOnlyWhenTheLogReachesIt) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, b)");
+  std::atomic<bool> copied{false}, logged{false}, early{false};
+  db.faults().SetHook([&](StoreOp op, std::string_view key, int) {
+    if (op != StoreOp::kPutIfAbsent) {
+      return Status::Ok();
+    }
+    const bool is_log = key.find("/log/") != key.npos;
+    if (is_log && !copied) {
+      return UnavailableError("not yet");
+    }
+    copied = copied || key.ends_with(".hashes");
+    early = early || (key.ends_with("manifest.json") && !logged);
+    logged = logged || is_log;
+    return Status::Ok();
+  });
+  db.Start();
+  db.Sync();
+  EXPECT_TRUE(copied);
+  EXPECT_FALSE(early);
+  db.faults().SetHook({});
+  Check(db);
 }
 
 // The fork ended the threads before there was an image; those that began after it made one.

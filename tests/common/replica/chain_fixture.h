@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,20 @@ class ChainTest : public ::testing::Test {
       history_.CommitRandom();
     }
     return history_.Cut();
+  }
+
+  // The segment with another header, whole and well-formed.
+  void Rewrite(const std::string& key, const std::function<void(SegmentHeader&)>& change) {
+    ASSERT_OK_AND_ASSIGN(const auto segment, ParseSegment(Get(key), key));
+    SegmentHeader header = segment.header;
+    change(header);
+    SegmentBuilder builder(header);
+    for (size_t i = 0; i < segment.commits.size(); ++i) {
+      const ByteSpan chunks = segment.chunk_data[i];
+      ASSERT_OK(builder.Add(segment.commits[i], Bytes(chunks.begin(), chunks.end())));
+    }
+    ASSERT_OK_AND_ASSIGN(const SegmentBuilder::Finished built, builder.Finish({}));
+    ASSERT_OK(store_->Put(key, built.bytes));
   }
 
   Bytes Get(const std::string& key) {

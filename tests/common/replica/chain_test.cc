@@ -178,6 +178,24 @@ TEST_F(ChainTest, AnOlderVersionOfASegmentBreaksTheChain) {
   EXPECT_EQ(damage_.best, Txid{6}) << "the swapped one is whole; its successor does not follow it";
 }
 
+// The same commits, written by another: each state fits, and yet it is not what was there.
+TEST_F(ChainTest, ASegmentThatWasWrittenAgainBreaksTheChainThoughItsCommitsAreTheSame) {
+  history_.Origin(8);
+  Segment(2);
+  Rewrite(history_.segment_keys()[0], [](SegmentHeader& header) { ++header.writer.value; });
+  EXPECT_STATUS(Read(1), StatusCode::kCorruption);
+  EXPECT_EQ(damage_.key, history_.segment_keys()[1]);
+  EXPECT_EQ(damage_.best, Txid{1});
+}
+
+TEST_F(ChainTest, ASegmentThatStartsFromAnotherStateBreaksTheChainThoughItNamesItsPredecessor) {
+  history_.Origin(8);
+  const std::string key = Segment(2);
+  Rewrite(key, [](SegmentHeader& header) { header.start_checksum ^= 1; });
+  EXPECT_STATUS(Read(1), StatusCode::kCorruption);
+  EXPECT_EQ(damage_.key, key);
+}
+
 TEST_F(ChainTest, OverlappingSegmentsAreCorruption) {
   history_.Origin(8);
   const std::string key = Segment(4);  // 2..5

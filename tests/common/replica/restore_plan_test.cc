@@ -121,6 +121,8 @@ TEST_F(RestorePlanTest, ATimePicksTheLastCommitAtOrBeforeIt) {
   EXPECT_EQ(ChosenAt(19), 3u);
   EXPECT_EQ(ChosenAt(20), 4u);
   EXPECT_EQ(ChosenAt(1000), 4u);
+  ASSERT_OK_AND_ASSIGN(const RestorePlan just_before, Plan(TargetTime{kStart + 20 * kSecond - 1}));
+  EXPECT_EQ(just_before.txid, Txid{3});
 }
 
 TEST_F(RestorePlanTest, AClockThatWentBackDoesNotHideWhatCameBefore) {
