@@ -87,10 +87,12 @@ class Service:
     """What systemd does with the unit, as far as the agent can tell: user, folders, environment, a
     socket for notices."""
 
-    def __init__(self, place, groups, user=None):
+    def __init__(self, place, groups, user=None, instance=None):
         self.place = place
         self.groups = groups
         unit = place.read(UNIT)
+        if instance:
+            unit = place.read(UNIT.replace(".service", "@.service")).replace("%i", instance)
         self.value = lambda key: re.search(rf"^{key}=-?(.*)$", unit, re.M).group(1)
         self.user = user or self.value("User")
         name, value = self.value("Environment").replace("%t", "/run").split("=", 1)
