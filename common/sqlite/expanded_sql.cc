@@ -21,6 +21,10 @@ std::optional<ExpandedValue> TakeLiteral(std::string_view& text) {
   SqlTokenizer tokens(text.substr(negative ? 1 : 0));
   const SqlToken token = tokens.Next();
   size_t used = token.text.size() + (negative ? 1 : 0);
+  const bool infinite = token.kind == SqlTokenKind::kWord && EqualsIgnoringCase(token.text, "inf");
+  if (negative && token.kind != SqlTokenKind::kNumber && !infinite) {
+    return std::nullopt;
+  }
   if (token.kind == SqlTokenKind::kNumber) {
     const std::string number(before.substr(0, used));
     if (token.text.find_first_of(".eE") == std::string_view::npos) {
@@ -37,12 +41,10 @@ std::optional<ExpandedValue> TakeLiteral(std::string_view& text) {
         return std::nullopt;
       }
     }
-  } else if (token.kind == SqlTokenKind::kWord && EqualsIgnoringCase(token.text, "inf")) {
+  } else if (infinite) {
     value.type = Type::kReal;
     value.real = negative ? -std::numeric_limits<double>::infinity()
                           : std::numeric_limits<double>::infinity();
-  } else if (negative) {
-    return std::nullopt;
   } else if (token.kind == SqlTokenKind::kWord && EqualsIgnoringCase(token.text, "null")) {
     value.type = Type::kNull;
   } else if (token.kind == SqlTokenKind::kString) {

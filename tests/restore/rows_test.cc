@@ -292,6 +292,18 @@ TEST_F(DiffTest, DefaultsOfOlderRowsAreAsSqliteReadsThem) {
   ExpectUndone(history_, Run("DELETE FROM s"));
 }
 
+TEST_F(DiffTest, AScriptWhoseRowsChangedSinceItWasMadeChangesNothing) {
+  Run("CREATE TABLE x(id INTEGER PRIMARY KEY, v); INSERT INTO x VALUES(1,'a'),(2,'b')");
+  const Txid undone = Run("DELETE FROM x WHERE id=1; UPDATE x SET v='c' WHERE id=2");
+  ASSERT_OK_AND_ASSIGN(const UndoPlan plan, Plan(undone, undone));
+  const Txid later = Run("UPDATE x SET v='d' WHERE id=2");
+  for (const bool triggers_are_off : {false, true}) {
+    const DatabaseContent content =
+        Apply(history_.Reference(later), plan.script, triggers_are_off, /*refused=*/true);
+    EXPECT_EQ(content.Difference(ReadContent(history_.Reference(later))), "");
+  }
+}
+
 TEST_F(DiffTest, ARowThatTookTheUniqueValueSinceIsNotReplaced) {
   Run("CREATE TABLE u(id INTEGER PRIMARY KEY, e UNIQUE ON CONFLICT REPLACE, n UNIQUE ON CONFLICT "
       "IGNORE); INSERT INTO u VALUES(1,'a',1),(2,'b',2),(3,'c',3)");
