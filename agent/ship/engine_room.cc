@@ -132,7 +132,7 @@ bool EngineImpl::MayWaitForPin() {
 // The same while a start waits for the store, however long, or for its turn: then the worker's
 // thread is not there, and nothing but the lock tells.
 std::unique_ptr<PinWatch> EngineImpl::WatchPin(std::chrono::milliseconds every) {
-  return std::make_unique<PinWatch>(config_.pool.get(), every, [this] {
+  auto look = [this] {
     std::unique_lock lock(capture_mutex_, std::try_to_lock);
     if (!lock || !capture_ || gap_ || !capture_->pinned()) {
       return;
@@ -143,7 +143,13 @@ std::unique_ptr<PinWatch> EngineImpl::WatchPin(std::chrono::milliseconds every) 
       RETURN_IF_ERROR(MakeRoomIfDueLocked());
       return FreshenPinLocked();
     });
+  };
+  std::unique_ptr<PinWatch> watch;
+  (void)Guarded([&] {  // without memory or a thread for it, a start goes on all the same
+    watch = std::make_unique<PinWatch>(config_.pool.get(), every, look);
+    return Status::Ok();
   });
+  return watch;
 }
 
 // The same checkpoints while nothing more can be captured: the pin cannot move, and by
