@@ -211,20 +211,20 @@ void StatementRecorder::Keep(sqlite3_stmt* statement, const char* text, bool is_
   if (!is_control) {
     ++writes_;
     if (sqlite3_bind_parameter_count(statement) > 0) {
-      if (!values_) {
-        kept.unknown_values = true;
-      } else if (exact_values != nullptr && exact_values->statement == statement) {
+      const bool exact = values_ && exact_values != nullptr && exact_values->statement == statement;
+      char* const expanded = values_ && !exact ? sqlite3_expanded_sql(statement) : nullptr;
+      if (exact) {
         kept.exact = true;
         for (const sqlite_s3_value& value : exact_values->values) {
           kept.values.push_back(CopyValue(value));
           kept_bytes_ += sizeof(StatementValue) + kept.values.back().bytes.size();
         }
-      } else if (char* expanded = sqlite3_expanded_sql(statement)) {
+      } else if (expanded != nullptr) {
         kept.expanded = expanded;
         sqlite3_free(expanded);
         kept_bytes_ += kept.expanded.size();
       } else {
-        kept.unknown_values = true;  // longer than SQLite's limit, or no memory
+        kept.unknown_values = true;  // not wanted, longer than SQLite's limit, or no memory
       }
     }
   }
