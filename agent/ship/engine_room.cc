@@ -118,15 +118,19 @@ Status EngineImpl::FreshenPinLocked() {
   return moved.code() == StatusCode::kUnavailable ? Status::Ok() : moved.status();
 }
 
-// Whether a checkpoint may wait for us though nothing can be done for it by moving. REQUIRES:
-// capture_mutex_, nobody commits.
+// Whether a checkpoint may wait for us though nothing can be done for it by moving. It has the
+// write lock then: while that is free, commits may come, and the pin must be there. REQUIRES:
+// capture_mutex_, nobody has committed since the last look.
 bool EngineImpl::MayWaitForPin() {
-  // The last of the naps so far, which double. One that has begun to copy waits for nobody, but
-  // what is said of that may be left of one that failed.
   const WalIndexView& index = capture_->index();
-  const bool copies = index.BackfillAttemptedFrames() == index.PeekMaxFrame();
+  const uint32_t backfilled = index.BackfilledFrames();
+  // One that has begun to copy waits for nobody; what is said of that may be left of one that
+  // failed, though.
+  const bool copies = index.BackfillAttemptedFrames() != backfilled;
+  // freshen_wait_us_ is the last of the naps so far, which double.
   return freshen_wait_us_ >= (copies ? kMaxFreshenMicros : kStepAsideAfterMicros) &&
-         index.BackfilledFrames() != index.PeekMaxFrame() && index.CheckpointIsRunning();
+         backfilled != index.PeekMaxFrame() && index.CheckpointIsRunning() &&
+         index.WriteLockIsTaken();
 }
 
 // The same while a start waits for the store, however long, or for its turn: then the worker's

@@ -17,7 +17,6 @@ constexpr int kBlockBytes = 32768;
 constexpr uint32_t kHeaderWords = 12;  // 48 bytes, twice
 constexpr uint32_t kBackfillWord = 96 / 4;
 constexpr uint32_t kBackfillAttemptedWord = 128 / 4;
-constexpr int kCheckpointLock = 1;            // WAL_CKPT_LOCK, walformat section 2.3.1
 constexpr uint32_t kFirstBlockFrames = 4062;  // page numbers in block 0, after its 136-byte header
 constexpr uint32_t kBlockFrames = 4096;
 constexpr uint32_t kFirstBlockPageWord = 136 / 4;
@@ -113,11 +112,11 @@ uint32_t WalIndexView::BackfilledFrames() const { return map_[kBackfillWord]; }
 
 uint32_t WalIndexView::BackfillAttemptedFrames() const { return map_[kBackfillAttemptedWord]; }
 
-bool WalIndexView::CheckpointIsRunning() const {
-  const auto lock = file_->pMethods->xShmLock;
-  const int rc = lock(file_, kCheckpointLock, 1, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
+bool WalIndexView::IsTaken(int lock) const {
+  const auto call = file_->pMethods->xShmLock;
+  const int rc = call(file_, lock, 1, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
   if (rc == SQLITE_OK) {
-    (void)lock(file_, kCheckpointLock, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+    (void)call(file_, lock, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
   }
   return rc == SQLITE_BUSY;
 }

@@ -44,7 +44,9 @@ class WalIndexView {
   // How many a checkpoint has begun to put there: the same, except after it went wrong.
   uint32_t BackfillAttemptedFrames() const;
   // Whether a connection, of any process, is in a checkpoint now. Takes that lock for an instant.
-  bool CheckpointIsRunning() const;
+  bool CheckpointIsRunning() const { return IsTaken(kCheckpointLock); }
+  // The same of a writer. A connection without a busy timeout that asks in that instant is refused.
+  bool WriteLockIsTaken() const { return IsTaken(kWriteLock); }
   // Whether a reader's slot (other than 0) is marked with this frame. A mark outlives its reader.
   bool HasReadMark(uint32_t frame) const;
   // The page number that the index has for `frame` (from 1); 0 when it cannot be read.
@@ -57,6 +59,11 @@ class WalIndexView {
   void Unmap() const;
 
  private:
+  // walformat section 2.3.1
+  static constexpr int kWriteLock = 0;
+  static constexpr int kCheckpointLock = 1;
+  bool IsTaken(int lock) const;
+
   sqlite3_file* file_ = nullptr;
   const volatile uint32_t* map_ = nullptr;  // first 32 KiB
 };

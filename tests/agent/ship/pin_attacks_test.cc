@@ -36,9 +36,9 @@ TEST(PinAttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
 }
 
 // The pin moves at the second look without a commit.
-void AwaitLooks(Engine& engine) {
+void AwaitLooks(Engine& engine, uint64_t more = 5) {
   for (const uint64_t looks = engine.GetStatus(false).looks;
-       engine.GetStatus(false).looks < looks + 5;) {
+       engine.GetStatus(false).looks < looks + more;) {
     std::this_thread::yield();
   }
 }
@@ -107,6 +107,56 @@ TEST(PinAttacksTest, PinOnTheSlotThatACheckpointWaitsForStepsAside) {
   EXPECT_GT(waiting.asked, 0);
   db.Exec("insert into t(a) values(3)");
   db.Note();
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+std::atomic<int> open_reads{0};
+std::atomic<bool> was_without_pin{false};
+
+int CountReads(sqlite3* db, char**, const sqlite3_api_routines*) {
+  return sqlite3_trace_v2(
+      db, SQLITE_TRACE_PROFILE,
+      [](unsigned, void*, void* statement, void*) {
+        const char* sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+        const std::string_view text = sql != nullptr ? sql : "";
+        if (text == "BEGIN") {
+          ++open_reads;
+        } else if (text == "ROLLBACK" && --open_reads == 0) {
+          was_without_pin = true;
+        }
+        return 0;
+      },
+      nullptr);
+}
+
+// To step aside for a checkpoint that waits for nobody, and has no write lock, gave a busy writer
+// the moment in which it commits and resets the WAL.
+TEST(PinAttacksTest, PinStaysWhileACheckpointThatIsSlowGoesOn) {
+  ShippedDatabase db;
+  db.Exec("pragma wal_autocheckpoint=0; create table t(id integer primary key, a int, b blob)");
+  auto count = reinterpret_cast<void (*)()>(CountReads);
+  ASSERT_EQ(sqlite3_auto_extension(count), SQLITE_OK);
+  db.Start();
+  sqlite3_cancel_auto_extension(count);
+  Connection other = db.OpenAnother();
+  ASSERT_OK(other.Exec("pragma wal_autocheckpoint=0; insert into t(a) values(1)"));
+  db.Sync();
+  ASSERT_OK(other.Exec("insert into t(a) values(2)"));
+  was_without_pin = false;
+  int syncs = 0;
+  {
+    FileIntercept wal(other.get(), SQLITE_FCNTL_JOURNAL_POINTER);
+    wal.BeforeSync([&] {
+      ++syncs;
+      AwaitLooks(db.engine(), 10);  // as long as its naps grow
+      return SQLITE_OK;
+    });
+    ASSERT_OK(other.Exec("pragma wal_checkpoint(passive)"));
+  }
+  EXPECT_EQ(syncs, 1);
+  EXPECT_FALSE(was_without_pin);
+  db.Exec("insert into t(a) values(3)");
   Check(db);
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
