@@ -220,6 +220,40 @@ TEST(OwnershipTest, ABucketAheadOfTheDiskStartsATimelineThatSupersedes) {
   }
 }
 
+// Of what the other shipped here before its disk fell back nothing is left: the line ends with our
+// own segment and with our database, as if nobody had gone on. But restores read the other line.
+TEST(OwnershipTest, AWriterWhoseLineWasLeftByAnotherDoesNotGoOnThere) {
+  ShippedDatabase db;
+  Begin(db);
+  const Txid head = db.Sync();
+  db.Stop();
+  ShippedDatabase copy;
+  MakeCopy(db, copy, false);
+  copy.CopyTo(copy.dir().File("before"));
+  copy.Start();
+  Fill(copy, 2);
+  copy.Sync();
+  copy.Abandon();
+  PutBack(copy);
+  copy.ForgetNotes();
+  copy.Start();
+  copy.Now();
+  Fill(copy, 2);
+  copy.Sync();
+  ASSERT_EQ(copy.engine().GetStatus(true).timeline, 2u);
+  ASSERT_OK_AND_ASSIGN(auto segments, ListAll(db.faults(), keys::LogPrefix({1})));
+  for (const ObjectInfo& segment : segments) {
+    if (segment.key > keys::LogSegment({1}, head)) {
+      ASSERT_OK(db.faults().Delete(segment.key));
+    }
+  }
+  const Status refused = db.TryStart();
+  EXPECT_STATUS(refused, StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.message().find("on_conflict"), std::string::npos) << refused.message();
+  copy.CheckNoted();
+  copy.CheckHead();
+}
+
 // An upload of the old line may still be on its way when the new one begins: its answer is not
 // about the new line's first object.
 TEST(OwnershipTest, AnAnswerForTheOldLineDoesNotTakeTheNewLinesSegment) {
