@@ -1,6 +1,8 @@
 // sidecar_overhead: what a sidecar costs the application beside it. Single-row INSERTs as fast as
 // they go, in blocks of a second: with sqlite-s3-agent, with nothing, and with Litestream where
-// there is one (LITESTREAM names it, else PATH), each with a database of its own. The sides take
+// there is one (LITESTREAM names it, else PATH), each with a database of its own; and beside a
+// process that only counts, for what a busy core beside it costs on this machine: two processors of
+// one core share much, and no sidecar that works can cost less than its share of that. They take
 // turns on the same disk; a sidecar is stopped (SIGSTOP) while another side is measured, so that
 // each pays for all of its work in its own blocks and for none of another's. Replicas are
 // directories, in memory (/dev/shm) where there is one: a store elsewhere is not on this disk.
@@ -133,6 +135,11 @@ class Side {
         app_([&] { return MakeApplication(database_, synchronous); }) {
     (void)app_.Ask(0, 0);  // the database is there
   }
+  // `command` is of no use to the application.
+  void StartUseless(const std::vector<std::string>& command) {
+    sidecar_ = std::make_unique<Sidecar>(command, log_);
+    sidecar_->Stop();
+  }
   // `command` has %DB% and %REPLICA%; returns once the replica has something.
   void Start(std::vector<std::string> command, const std::string& replica) {
     for (std::string& word : command) {
@@ -208,15 +215,16 @@ void Overhead(const Arguments& arguments, const std::string& synchronous, double
   }
   Scratch scratch;
   Replicas replicas;
-  std::vector<std::unique_ptr<Side>> sides;  // ours, none, Litestream
-  for (const char* side : {"ours", "none", "litestream"}) {
+  std::vector<std::unique_ptr<Side>> sides;  // ours, none, one that counts, Litestream
+  for (const char* side : {"ours", "none", "counts", "litestream"}) {
     if (side != std::string_view("litestream") || !litestream.empty()) {
       sides.push_back(std::make_unique<Side>(scratch, side, synchronous));
     }
   }
   sides[0]->Start({AgentProgram(), "run", "%DB%", "%REPLICA%"}, replicas.path + "/ours");
-  if (sides.size() > 2) {
-    sides[2]->Start({litestream, "replicate", "-log-level", "warn", "%DB%", "%REPLICA%"},
+  sides[2]->StartUseless({"/bin/sh", "-c", "while :; do :; done"});
+  if (sides.size() > 3) {
+    sides[3]->Start({litestream, "replicate", "-log-level", "warn", "%DB%", "%REPLICA%"},
                     replicas.path + "/litestream");
   }
   const double seconds = arguments.quick ? 0.1 : 1;
@@ -249,20 +257,21 @@ void Overhead(const Arguments& arguments, const std::string& synchronous, double
   const auto longest = [](const Block& block) { return block.longest * 1e3; };
   const auto cpu = [](const Block& block) { return block.cpu * 1e6; };
   Print(pairs(0, 1, rate).ToFigure(name, "commits/s", Goal::kRatioAtLeast, target));
+  Print(pairs(2, 1, rate).ToFigure(name + ".beside_a_counting_process", "commits/s"));
   Print(pairs(0, 1, longest).ToFigure(name + ".longest_commit", "ms, in a block"));
   Figure used{.name = name + ".cpu", .unit = "us of the sidecar per commit"};
   Figure wal{.name = name + ".wal", .unit = "MiB, at the end"};
   used.ours = median(0, cpu);
   used.runs = runs;
   wal.ours = sides[0]->WalMiB();
-  if (sides.size() > 2) {
-    Print(pairs(2, 1, rate).ToFigure(name + ".litestream_alone", "commits/s of Litestream's side"));
-    Print(pairs(0, 2, rate)
+  if (sides.size() > 3) {
+    Print(pairs(3, 1, rate).ToFigure(name + ".litestream_alone", "commits/s of Litestream's side"));
+    Print(pairs(0, 3, rate)
               .ToFigure(name + ".against_litestream", "commits/s", Goal::kRatioAtLeast, 1));
-    Print(pairs(0, 2, longest)
+    Print(pairs(0, 3, longest)
               .ToFigure(name + ".longest_commit_against_litestream", "ms, in a block"));
-    used.baseline = median(2, cpu);
-    wal.baseline = sides[2]->WalMiB();
+    used.baseline = median(3, cpu);
+    wal.baseline = sides[3]->WalMiB();
   }
   Print(used);
   Print(wal);
