@@ -126,8 +126,16 @@ Result<CaptureOutcome> WalCapture::StepAside(CaptureSink& sink, std::chrono::mil
     return CorruptionError("no pin after one was in the way: " + begun.message());
   }
   const auto after = index_.ReadHeader();
-  if (!after || (after->salt1 != before->salt1 && after->change != before->change)) {
+  // A WAL that was reset without a commit still says so of its last frame. The count of commits
+  // does not: a recovery begins it anew.
+  if (!after || (after->salt1 != before->salt1 &&
+                 (after->max_frame != 0 || after->frame_checksum != before->frame_checksum))) {
     return CorruptionError("the WAL was reset while a checkpoint was let through");
+  }
+  if (after->salt1 == before->salt1 && after->max_frame > frame_) {
+    // Nothing kept checkpoints from these commits, nor does the new reader before they are
+    // captured: the file may have their pages, and where it has all, a writer may reset the WAL.
+    untrusted_until_ = after->max_frame;
   }
   pin_lost_ = false;
   return Capture(sink, kEverything);

@@ -241,5 +241,100 @@ TEST_F(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed)
   }
 }
 
+// A capture whose StepAside calls `when_pin_is_given_up`.
+Result<std::unique_ptr<WalCapture>> OpenWatched(const WalCapture::Config& config) {
+  auto watch = reinterpret_cast<void (*)()>(WatchRollbacks);
+  (void)sqlite3_auto_extension(watch);
+  auto capture = WalCapture::Open(config, std::nullopt);
+  sqlite3_cancel_auto_extension(watch);
+  return capture;
+}
+
+// While the pin is aside, a checkpoint may put a commit into the file that is not captured yet: its
+// pages there are no bases of its own.
+TEST_F(CaptureRegressionTest, CommitBackfilledWhileThePinWasAsideHasNoBasesFromTheFile) {
+  ASSERT_OK(
+      app.Exec("create table t(a); create table u(a); insert into u values(1);"
+               "PRAGMA wal_checkpoint(TRUNCATE)"));
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
+  std::vector<Bytes> before;
+  for (PageNumber page = 1; page <= capture->page_count(); ++page) {
+    ASSERT_OK(capture->ReadPage(page, before.emplace_back(capture->page_size())));
+  }
+  KeepingSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  when_pin_is_given_up = [&] {
+    EXPECT_OK(app.Exec("update u set a = 2; PRAGMA wal_checkpoint(FULL)"));
+  };
+  ASSERT_OK(capture->StepAside(sink, std::chrono::milliseconds(1)));
+  ASSERT_EQ(sink.commits.size(), 2u);
+  for (const CapturedPage& page : sink.commits[1].pages) {
+    if (page.base) {
+      const ByteSpan base = page.base.bytes();
+      EXPECT_TRUE(std::equal(base.begin(), base.end(), before.at(page.number - 1).begin()));
+    }
+  }
+  // The pin is unbroken again.
+  ASSERT_OK(app.Exec("update u set a = 3"));
+  ASSERT_OK(capture->Capture(sink, UINT32_MAX));
+  ASSERT_EQ(sink.commits.size(), 3u);
+  EXPECT_FALSE(sink.commits[2].whole_pages);
+}
+
+class FullSink : public KeepingSink {
+ public:
+  bool HasRoom() override { return has_room; }
+  bool has_room = true;
+};
+
+// All that came while the pin was aside is in the file, so the new pin is on slot 0, where it does
+// not keep the next writer from the WAL; and there was no memory to capture it.
+TEST_F(CaptureRegressionTest, CommitNotCapturedBeforeTheWalIsResetUnderAPinThatWasAsideIsMissed) {
+  ASSERT_OK(app.Exec("create table t(a); PRAGMA wal_checkpoint(TRUNCATE)"));
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
+  FullSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  when_pin_is_given_up = [&] {
+    EXPECT_OK(app.Exec("insert into t values(2); PRAGMA wal_checkpoint(FULL)"));
+    sink.has_room = false;
+  };
+  ASSERT_OK_AND_ASSIGN(CaptureOutcome outcome,
+                       capture->StepAside(sink, std::chrono::milliseconds(1)));
+  ASSERT_EQ(outcome, CaptureOutcome::kNoRoom);
+  const uint32_t salt = capture->index().PeekSalt1();
+  ASSERT_OK(app.Exec("insert into t values(3)"));
+  ASSERT_NE(capture->index().PeekSalt1(), salt);
+  sink.has_room = true;
+  EXPECT_STATUS(capture->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
+}
+
+// A recovery counts commits from zero, so that after as many as before it the count says nothing.
+TEST_F(CaptureRegressionTest, ResetAfterARecoveryWhileThePinWasAsideIsNoticed) {
+  ASSERT_OK(app.Exec("create table t(a); insert into t values(0)"));
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
+  KeepingSink sink;
+  const auto before = capture->index().ReadHeader();
+  ASSERT_TRUE(before);
+  ASSERT_GE(before->change, 2u);
+  when_pin_is_given_up = [&] {
+    const pid_t child = fork();  // to close the file here would drop SQLite's locks
+    if (child == 0) {
+      const int shm = open((path + "-shm").c_str(), O_RDWR | O_CLOEXEC);
+      const char torn[16] = {1};
+      _exit(shm >= 0 && pwrite(shm, torn, sizeof(torn), 0) == sizeof(torn) ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+    EXPECT_OK(app.Exec("insert into t values(1); PRAGMA wal_checkpoint(TRUNCATE)"));
+    while (capture->index().ReadHeader()->change < before->change) {
+      ASSERT_OK(app.Exec("insert into t values(2)"));
+    }
+    ASSERT_EQ(capture->index().ReadHeader()->change, before->change);
+  };
+  EXPECT_STATUS(capture->StepAside(sink, std::chrono::milliseconds(1)), StatusCode::kCorruption);
+  EXPECT_FALSE(when_pin_is_given_up);
+}
+
 }  // namespace
 }  // namespace sqlite_s3
