@@ -175,6 +175,9 @@ Status DatabaseTask::Stop(milliseconds timeout) {
   if (StoreWasAway()) {
     return waiting();  // nothing was shipped since it is
   }
+  if (const Status why = waiting(); why.code() == StatusCode::kAborted) {
+    return why;
+  }
   return StopEngine(timeout);
 }
 
@@ -309,6 +312,7 @@ DatabaseStatus DatabaseTask::GetStatus(bool force) const {
   if (!running) {
     status.engine.replica = spec_.replica_url;
     status.waiting_for = waiting_.message();
+    status.fenced = waiting_.code() == StatusCode::kAborted;
   }
   status.paused = paused_;
   status.alarm = alarm_;
@@ -327,7 +331,9 @@ const char* DatabaseStateName(const DatabaseStatus& status) {
   if (status.has_engine) {
     return EngineStateName(status.engine.state);
   }
-  return status.paused ? "paused" : "waiting";
+  return status.paused   ? "paused"
+         : status.fenced ? EngineStateName(EngineState::kFenced)
+                         : "waiting";
 }
 
 std::string FormatDatabaseStatusJson(const DatabaseStatus& status, const Prices& prices) {

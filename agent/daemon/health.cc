@@ -15,7 +15,7 @@ size_t& CounterOf(const DatabaseStatus& status, Health& health) {
     return health.paused;
   }
   if (!status.has_engine) {
-    return health.waiting;
+    return status.fenced ? health.broken : health.waiting;
   }
   switch (status.engine.state) {
     case EngineState::kShipping:

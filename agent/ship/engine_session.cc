@@ -46,7 +46,7 @@ Status EngineImpl::OpenSession() {
   const bool told = config_.options.on_conflict != OnConflict::kRefuse && !conflict_resolved_;
   const std::string name = config_.store->Describe();
   if (known && !known->fenced.empty() && known->replica == name && !told) {
-    return FailedPreconditionError(
+    return AbortedError(
         "shipping to " + name + " is fenced: " + known->fenced +
         ", hint: find out which writer is right, then start once with on_conflict=take-over or "
         "on_conflict=fork, or use another replica");

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -249,6 +250,10 @@ class Two(End):
         winner.stop()
         loser = self.start(state, name="again")
         loser.wait_for_field(self.path, "waiting_for", "is fenced")
+        self.assertEqual(loser.status(self.path)["state"], "fenced")
+        check = subprocess.run([AGENT, "status", "--check", "--control", loser.control],
+                               capture_output=True)
+        self.assertEqual(check.returncode, 7, check.stdout)
         application.run("INSERT INTO t VALUES(3, randomblob(3000))")
         loser.kill()
         loser.close()

@@ -96,7 +96,7 @@ TEST(OwnershipTest, OfTwoWritersTheLoserStopsAndStaysStoppedUntilTold) {
   EXPECT_STATUS(db.engine().Stop(kLong), StatusCode::kAborted);
   for (int i = 0; i < 2; ++i) {
     const Status fenced = db.TryStart();
-    EXPECT_STATUS(fenced, StatusCode::kFailedPrecondition);
+    EXPECT_STATUS(fenced, StatusCode::kAborted);
     EXPECT_NE(fenced.message().find("fenced"), std::string::npos) << fenced.message();
   }
   Fill(copy, 2);
