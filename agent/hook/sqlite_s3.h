@@ -98,8 +98,8 @@ enum {
 ** replica goes on in the background after the return.
 ** Errors, with nothing changed anywhere: SQLITE_S3_INVALID, SQLITE_S3_NOT_FOUND,
 ** SQLITE_S3_PRECONDITION (not a WAL database, in memory, somebody else's replica, ...),
-** SQLITE_S3_FENCED (since an earlier run, and not told on_conflict yet), SQLITE_S3_UNAVAILABLE,
-*SQLITE_S3_PERMISSION, SQLITE_S3_UNSUPPORTED.
+** SQLITE_S3_FENCED (by an earlier run, and not told on_conflict since), SQLITE_S3_UNAVAILABLE,
+** SQLITE_S3_PERMISSION, SQLITE_S3_UNSUPPORTED.
 */
 SQLITE_S3_API int sqlite_s3_open(const char* db_path, const char* url, const char* options,
                                  sqlite_s3_handle** handle);
