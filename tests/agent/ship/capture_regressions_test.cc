@@ -212,6 +212,7 @@ TEST_F(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed)
              true},
         Case{"insert into t values(2); PRAGMA wal_checkpoint(RESTART); insert into t values(3)",
              true},
+        Case{"insert into t values(2); PRAGMA wal_checkpoint(TRUNCATE)", true},
         Case{"PRAGMA wal_checkpoint(TRUNCATE)", false}, Case{"insert into t values(2)", false},
         Case{"insert into t values(2); PRAGMA wal_checkpoint(FULL)", false}}) {
     SCOPED_TRACE(c.meanwhile);
