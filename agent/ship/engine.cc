@@ -108,7 +108,7 @@ void EngineImpl::StartThreads() {
   stop_now_ = false;
   flushing_ = false;
   flushed_ = false;
-  ended_without_image_ = false;
+  ended_behind_ = false;
   worker_done_ = false;
   threads_running_ = true;
   phase_ = Phase::kLock;
@@ -179,7 +179,7 @@ Status EngineImpl::Stop(std::chrono::milliseconds timeout) {
   // Before a start is through nobody knows what there is to ship.
   const bool knows = last != EngineState::kStarting && last != EngineState::kStoreAway;
   const bool all_shipped =
-      flushed_ || (knows && !ended_without_image_ && (!spool_ || spool_->size() == 0));
+      flushed_ || (knows && !ended_behind_ && (!spool_ || spool_->size() == 0));
   {
     std::lock_guard lock(capture_mutex_);
     capture_.reset();

@@ -379,7 +379,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<bool> has_image_{false};
   // The worker's, then of who waited for its end.
   bool flushed_ = false;
-  bool ended_without_image_ = false;
+  bool ended_behind_ = false;
   bool image_thread_done_ = true;
   std::condition_variable image_ended_;
   std::atomic<bool> image_woken_{false};

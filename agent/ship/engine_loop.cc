@@ -101,6 +101,7 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
   }
   if (flushing && !more && Flushed()) {
     flushed_ = !gap_;
+    ended_behind_ = gap_;  // the spool may be empty by the time that somebody looks
     return SessionEnd::kStop;
   }
   MaybeStartImage();
@@ -127,10 +128,13 @@ EngineImpl::SessionEnd EngineImpl::EndFenced() {
 // is captured may have been told: its memory's worth may pass the spool's bound.
 EngineImpl::SessionEnd EngineImpl::EndInterrupted() {
   spool_full_ = false;
-  ended_without_image_ = !has_image_;
-  if (!gap_ && EncodeQueue(SIZE_MAX).ok() && !encoder_->empty()) {
-    (void)CutNow();
+  bool kept = !gap_ && EncodeQueue(SIZE_MAX).ok();
+  if (kept && !encoder_->empty()) {
+    kept = CutNow().ok();
   }
+  std::lock_guard lock(capture_mutex_);
+  // What is not captured goes out at the next start, too.
+  ended_behind_ = !kept || !has_image_ || !queue_.empty() || capture_->HasPending();
   return SessionEnd::kStop;
 }
 

@@ -129,8 +129,9 @@ Status EngineImpl::StartResync() {
   return hashes_->Adopt(std::move(*scan_));
 }
 
-// Commits that were captured and told, and then lost with the process that held them: their TXIDs
-// must not come to mean later commits. They stay restore points, of the state that the start found.
+// Commits that were captured and told, and then lost with the session, or the process, that held
+// them: their TXIDs must not come to mean later commits. They stay restore points, of the state
+// that the start found.
 Status EngineImpl::KeepToldTxids() {
   constexpr uint64_t kMostLost = 1'000'000;  // else it is not a number that we wrote
   const uint64_t have = encoder_->state().txid.value;
@@ -138,8 +139,9 @@ Status EngineImpl::KeepToldTxids() {
     return Status::Ok();
   }
   Log(LogLevel::kWarning,
-      fmt::format("{} commits were lost with the process that had captured them",
-                  told_txid_ - have));
+      fmt::format("shipping ended before {} captured commits were kept: TXID {} to {} are the "
+                  "database as it is now",
+                  told_txid_ - have, FormatTxid({have + 1}), FormatTxid({told_txid_})));
   SegmentEncoder::StreamedCommit same;
   same.time_us = Now();
   same.flags = kCommitResync | kCommitTimeUpperBound;

@@ -133,6 +133,7 @@ EngineImpl::Pause EngineImpl::Step(Lane lane) {
 EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
   switch (status.code()) {
     case StatusCode::kCancelled:
+      ended_behind_ = true;  // in the middle of something
       return SessionEnd::kStop;
     case StatusCode::kAborted:
       SetState(EngineState::kFenced, status);

@@ -82,6 +82,26 @@ TEST(RegressionTest, StopRightAfterStartStillFlushes) {
   db.CheckHead();
 }
 
+// A stop that came before the worker had seen the last commit said that all was shipped.
+TEST(RegressionTest, AStopThatLeavesCommitsInTheWalSaysSo) {
+  ShippedDatabase db;
+  db.Exec("create table t(a)");
+  for (int i = 0; i < 20; ++i) {
+    db.Start();
+    db.WaitForImage();
+    db.Sync();
+    Connection other = db.OpenAnother();
+    sqlite3_wal_hook(other.get(), nullptr, nullptr);
+    EXPECT_OK(other.Exec("insert into t values(1)"));
+    const Status stopped = db.engine().Stop(std::chrono::milliseconds(0));
+    if (stopped.ok()) {
+      db.CheckHead();
+    } else {
+      EXPECT_STATUS(stopped, StatusCode::kDeadlineExceeded);
+    }
+  }
+}
+
 // A commit that adds pages between the end of the scan and the decision: they must get into the
 // sum, or every later checksum is wrong and no image ever right. The window is small, so many
 // starts.
