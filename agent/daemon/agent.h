@@ -66,8 +66,9 @@ class Agent {
   std::shared_ptr<DatabaseTask> Find(const std::string& path) const;
   std::vector<std::shared_ptr<DatabaseTask>> All() const;
   void AttendSoon(const std::string& path);
-  // Waits until `done`, which is asked now and whenever a database has been attended to. False when
-  // that takes longer than `timeout`, or the agent stops. `done` must not call the agent.
+  // Waits until `done`, which is asked now and whenever a database has been attended to, or
+  // removed. False when that takes longer than `timeout`, or the agent stops. `done` must not call
+  // the agent.
   bool AwaitAttended(std::chrono::milliseconds timeout, const std::function<bool()>& done);
   // Of all databases together, from now on.
   void SetLimits(const RateLimits& limits) { limits_->SetLimits(limits); }

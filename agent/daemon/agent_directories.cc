@@ -130,6 +130,7 @@ void Agent::EraseEntry(const std::string& path) {
   std::optional<DatabaseSpec> then = std::move(at->second.then);
   const Origin origin = std::move(at->second.then_origin);
   entries_.erase(at);
+  attended_.notify_all();
   if (stopping_) {
     return;
   }

@@ -178,7 +178,12 @@ Status DatabaseTask::Stop(milliseconds timeout) {
   if (const Status why = waiting(); why.code() == StatusCode::kAborted) {
     return why;
   }
-  return StopEngine(timeout);
+  const Status stopped = StopEngine(timeout);
+  std::lock_guard lock(mutex_);
+  if (waiting_.ok()) {
+    waiting_ = NotFoundError("the agent has let go of it");  // who waits for an engine need not
+  }
+  return stopped;
 }
 
 void DatabaseTask::Resume() {
