@@ -107,8 +107,10 @@ Status EngineImpl::FreshenPinLocked() {
     if (!InLane(Lane::kCheckpoint)) {
       return Status::Ok();
     }
-    RETURN_IF_ERROR(capture_->StepAside(*this, kStepAside).status());
-    moved = capture_->MovePin(*this);
+    moved = capture_->StepAside(*this, kStepAside);
+    if (moved.ok()) {
+      moved = capture_->MovePin(*this);
+    }
   }
   if (capture_->PinIsBehind()) {  // all slots were taken, or somebody is in a checkpoint
     freshen_wait_us_ = std::clamp(freshen_wait_us_ * 2, kMinFreshenMicros, kMaxFreshenMicros);
