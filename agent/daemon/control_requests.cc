@@ -191,7 +191,7 @@ Result<Json> Do(Agent& agent, const nlohmann::json& request) {
     agent.AttendSoon(path);
     // Once it is said to be paused, the application's last close leaves one file.
     if (command == "pause" && !agent.AwaitAttended(Timeout(request), [&] {
-          return !task->engine() || !task->paused();
+          return task->IsClosed() || !task->paused();
         })) {
       return DeadlineExceededError("database '" + path +
                                    "' is not closed yet, hint: see its state");

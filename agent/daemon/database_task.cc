@@ -65,8 +65,19 @@ milliseconds DatabaseTask::Attend(bool watched) {
       return next;
     }
   }
+  {
+    std::lock_guard lock(mutex_);
+    if (paused_) {
+      return kNever;
+    }
+    opening_ = true;
+  }
   const Status started = Start(watched);
   SetWaiting(started);
+  {
+    std::lock_guard lock(mutex_);
+    opening_ = false;
+  }
   if (started.ok()) {
     return kFirstBackoff;  // how the start goes on
   }
@@ -184,6 +195,16 @@ Status DatabaseTask::Stop(milliseconds timeout) {
     waiting_ = NotFoundError("the agent has let go of it");  // who waits for an engine need not
   }
   return stopped;
+}
+
+void DatabaseTask::Pause() {
+  std::lock_guard lock(mutex_);
+  paused_ = true;
+}
+
+bool DatabaseTask::IsClosed() const {
+  std::lock_guard lock(mutex_);
+  return !engine_ && !opening_;
 }
 
 void DatabaseTask::Resume() {

@@ -61,9 +61,11 @@ class DatabaseTask {
   // Flushes within the timeout and ends the engine; Attend does nothing afterwards.
   Status Stop(std::chrono::milliseconds timeout);
   // Ends the engine until Resume; Attend applies it.
-  void Pause() { paused_ = true; }
+  void Pause();
   void Resume();
   bool paused() const { return paused_; }
+  // Whether none of its files is open, nor being opened; once it is paused, none will be.
+  bool IsClosed() const;
 
   // A sign of life of the database's files. True when Attend should run soon.
   bool OnEvent(bool files_changed);
@@ -103,6 +105,7 @@ class DatabaseTask {
 
   mutable std::mutex mutex_;
   std::shared_ptr<Engine> engine_;
+  bool opening_ = false;  // an engine may be there soon
   Status waiting_;
   bool waits_for_file_ = true;  // an event can end the wait; else only time does
   bool alarm_ = false;

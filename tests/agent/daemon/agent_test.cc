@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "common/sqlite/connection.h"
@@ -66,6 +67,48 @@ TEST_F(AgentTest, RemovalOfADatabaseEndsTheWaitForIt) {
   EXPECT_OK(agent_->Remove(path_));
   waiter.join();
   EXPECT_TRUE(ended);
+}
+
+std::function<void()> when_opened;
+
+int TellOfOpening(sqlite3*, char**, const sqlite3_api_routines*) {
+  when_opened();
+  return SQLITE_OK;
+}
+
+// While a start goes on there is no engine yet, and the database is open all the same: `pause` said
+// that it was closed.
+TEST(DatabaseTaskTest, WhatIsBeingOpenedIsNotClosed) {
+  TempDir dir;
+  const std::string path = dir.path() + "/app.db";
+  ASSERT_OK_AND_ASSIGN(
+      Connection app,
+      Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000));
+  ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+  ASSERT_OK_AND_ASSIGN(DatabaseSpec spec,
+                       MakeDatabaseSpec(path, "file://" + dir.path() + "/replica", ""));
+  FileClaims claims;
+  Logger log;
+  log.Configure(LogFormat::kText, LogLevel::kError);
+  DatabaseTask task(std::move(spec), claims, log);
+  EXPECT_TRUE(task.IsClosed());
+  std::atomic<int> opened{0};
+  when_opened = [&] {
+    EXPECT_FALSE(task.IsClosed());
+    ++opened;
+  };
+  auto tell = reinterpret_cast<void (*)()>(TellOfOpening);
+  ASSERT_EQ(sqlite3_auto_extension(tell), SQLITE_OK);
+  task.Attend(false);
+  EXPECT_GT(opened, 0);
+  EXPECT_FALSE(task.IsClosed());
+  task.Pause();
+  task.Attend(false);
+  EXPECT_TRUE(task.IsClosed());
+  const int before = opened;
+  task.Attend(false);
+  sqlite3_cancel_auto_extension(tell);
+  EXPECT_EQ(opened, before);
 }
 
 }  // namespace
