@@ -220,6 +220,25 @@ TEST(OwnershipTest, ABucketAheadOfTheDiskStartsATimelineThatSupersedes) {
   }
 }
 
+// A line that ends with another's segment is not ours any more, though our state says so: else we
+// would take our database for a disk that fell back, and begin a line in place of the other's.
+TEST(OwnershipTest, AWriterAfterWhomAnotherWentOnIsRefused) {
+  ShippedDatabase db;
+  Begin(db);
+  db.Stop();
+  ShippedDatabase copy;
+  MakeCopy(db, copy, false);
+  copy.Start();
+  Fill(copy, 2);
+  copy.Sync();
+  EXPECT_STATUS(db.TryStart(), StatusCode::kFailedPrecondition);
+  Fill(copy, 1);
+  copy.Sync();
+  EXPECT_EQ(copy.engine().GetStatus(true).timeline, 1u);
+  copy.CheckNoted();
+  copy.CheckHead();
+}
+
 // Of what the other shipped here before its disk fell back nothing is left: the line ends with our
 // own segment and with our database, as if nobody had gone on. But restores read the other line.
 TEST(OwnershipTest, AWriterWhoseLineWasLeftByAnotherDoesNotGoOnThere) {
