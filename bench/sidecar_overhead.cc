@@ -1,11 +1,11 @@
 // sidecar_overhead: what a sidecar costs the application beside it. Single-row INSERTs as fast as
 // they go, in blocks of a second: with sqlite-s3-agent, with nothing, and with Litestream where
 // there is one (LITESTREAM names it, else PATH), each with a database of its own; and beside a
-// process that only counts, for what a busy core beside it costs on this machine: two processors of
-// one core share much, and no sidecar that works can cost less than its share of that. They take
-// turns on the same disk; a sidecar is stopped (SIGSTOP) while another side is measured, so that
-// each pays for all of its work in its own blocks and for none of another's. Replicas are
-// directories, in memory (/dev/shm) where there is one: a store elsewhere is not on this disk.
+// process that only counts: where that costs the application much, the machine is not quiet, or its
+// processors share a core, and the other ratios say little. They take turns on the same disk; a
+// sidecar is stopped (SIGSTOP) while another side is measured, so that each pays for all of its
+// work in its own blocks and for none of another's. Replicas are directories, in memory (/dev/shm)
+// where there is one: a store elsewhere is not on this disk.
 
 #include <fcntl.h>
 #include <fmt/format.h>
