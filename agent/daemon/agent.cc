@@ -130,6 +130,11 @@ bool Agent::AwaitAttended(milliseconds timeout, const std::function<bool()>& don
   return is_done;
 }
 
+bool Agent::Pause(milliseconds pause) {
+  std::unique_lock lock(mutex_);
+  return !attended_.wait_for(lock, pause, [&] { return stopping_; });
+}
+
 void Agent::SetPrices(const Prices& prices) {
   std::lock_guard lock(mutex_);
   prices_ = prices;

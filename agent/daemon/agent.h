@@ -70,6 +70,8 @@ class Agent {
   // removed. False when that takes longer than `timeout`, or the agent stops. `done` must not call
   // the agent.
   bool AwaitAttended(std::chrono::milliseconds timeout, const std::function<bool()>& done);
+  // For a command that tries again later. False, at once, when the agent stops.
+  bool Pause(std::chrono::milliseconds pause);
   // Of all databases together, from now on.
   void SetLimits(const RateLimits& limits) { limits_->SetLimits(limits); }
   void SetPrices(const Prices& prices);

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "agent/daemon/control_server.h"
 #include "agent/daemon/failure.h"
@@ -56,7 +58,11 @@ Result<Json> VerifyAlone(const ControlCommand& command) {
   ASSIGN_OR_RETURN(const std::string path, MakeAbsolutePath(command.database));
   ASSIGN_OR_RETURN(const DatabaseSpec spec,
                    MakeDatabaseSpec(path, command.replica, command.options));
-  return VerifyDatabase(spec, nullptr, std::chrono::seconds(command.timeout_s));
+  return VerifyDatabase(spec, nullptr, std::chrono::seconds(command.timeout_s),
+                        [](std::chrono::milliseconds pause) {
+                          std::this_thread::sleep_for(pause);  // a signal ends the program
+                          return true;
+                        });
 }
 
 void PrintVerified(const Json& done) {

@@ -204,7 +204,8 @@ Result<Json> Do(Agent& agent, const nlohmann::json& request) {
   if (command == "verify") {
     ASSIGN_OR_RETURN(const std::shared_ptr<Engine> engine,
                      EngineOf(agent, *task, Timeout(request)));
-    return VerifyDatabase(task->spec(), engine.get(), Timeout(request));
+    return VerifyDatabase(task->spec(), engine.get(), Timeout(request),
+                          [&](milliseconds pause) { return agent.Pause(pause); });
   }
   if (command != "image" && command != "mark") {
     return InvalidArgumentError("unknown command '" + command + "'");

@@ -186,7 +186,7 @@ Status DatabaseTask::Stop(milliseconds timeout) {
   if (StoreWasAway()) {
     return waiting();  // nothing was shipped since it is
   }
-  if (const Status why = waiting(); why.code() == StatusCode::kAborted) {
+  if (const Status why = waiting(); !engine() && why.code() == StatusCode::kAborted) {
     return why;
   }
   const Status stopped = StopEngine(timeout);

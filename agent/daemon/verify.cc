@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <thread>
 
 #include "agent/daemon/database_file.h"
 #include "agent/daemon/live_state.h"
@@ -64,7 +63,8 @@ Result<Txid> FindLive(Replica& replica, const RestorePlan& plan, Txid first,
 
 }  // namespace
 
-Result<Json> VerifyDatabase(const DatabaseSpec& spec, Engine* engine, milliseconds timeout) {
+Result<Json> VerifyDatabase(const DatabaseSpec& spec, Engine* engine, milliseconds timeout,
+                            RetryWaiter pause) {
   const int64_t until = Clock::Real().MonotonicMicros() + timeout.count() * 1000;
   const auto left = [&] {
     return milliseconds(std::max<int64_t>((until - Clock::Real().MonotonicMicros()) / 1000, 0));
@@ -73,10 +73,7 @@ Result<Json> VerifyDatabase(const DatabaseSpec& spec, Engine* engine, millisecon
                    OpenStore(AddressOf(spec.replica.location, StoreUse::kRead)));
   RetryPolicy patience;
   patience.deadline = timeout;
-  RetryingStore retrying(std::move(store), patience, [](milliseconds pause) {
-    std::this_thread::sleep_for(pause);
-    return true;
-  });
+  RetryingStore retrying(std::move(store), patience, std::move(pause));
   Replica replica(retrying);
   RETURN_IF_ERROR(replica.Open());
   const PageHasher hasher(replica.document().checksum_key);

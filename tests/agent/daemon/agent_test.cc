@@ -111,5 +111,15 @@ TEST(DatabaseTaskTest, WhatIsBeingOpenedIsNotClosed) {
   EXPECT_EQ(opened, before);
 }
 
+// A `verify` that tries again must not hold up the end of the agent.
+TEST_F(AgentTest, AStopEndsAPauseBetweenTries) {
+  bool again = true;
+  std::thread verify([&] { again = agent_->Pause(std::chrono::hours(1)); });
+  agent_->Stop();
+  verify.join();
+  EXPECT_FALSE(again);
+  EXPECT_FALSE(agent_->Pause(std::chrono::hours(1))) << "nor one that begins later";
+}
+
 }  // namespace
 }  // namespace sqlite_s3

@@ -42,10 +42,8 @@ void Check(ShippedDatabase& db) {
   db.CheckHead();
 }
 
-// All segments are there, and no image: nothing can be restored.
-TEST(RestartTest, AStopBeforeTheFirstImageIsCompleteSaysSo) {
-  ShippedDatabase db;
-  db.Exec("create table t(id integer primary key, b)");
+// Returns once a segment was shipped; images are refused until the hook goes.
+void StartWithoutImages(ShippedDatabase& db) {
   db.faults().SetHook([](StoreOp op, std::string_view key, int) {
     return op == StoreOp::kPutIfAbsent && key.find("/image/") != key.npos
                ? UnavailableError("no images today")
@@ -55,6 +53,13 @@ TEST(RestartTest, AStopBeforeTheFirstImageIsCompleteSaysSo) {
   while (db.engine().GetStatus(false).segments == 0) {
     std::this_thread::yield();
   }
+}
+
+// All segments are there, and no image: nothing can be restored.
+TEST(RestartTest, AStopBeforeTheFirstImageIsCompleteSaysSo) {
+  ShippedDatabase db;
+  db.Exec("create table t(id integer primary key, b)");
+  StartWithoutImages(db);
   EXPECT_STATUS(db.engine().Stop(std::chrono::milliseconds(20)), StatusCode::kDeadlineExceeded);
   db.faults().SetHook({});
   db.Start();
@@ -92,15 +97,7 @@ TEST(RestartTest, AnImageIsCompleteOnlyWhenTheLogReachesIt) {
 TEST(RestartTest, AForkDuringTheFirstImageIsNoEndWithoutOne) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, b)");
-  db.faults().SetHook([](StoreOp op, std::string_view key, int) {
-    return op == StoreOp::kPutIfAbsent && key.find("/image/") != key.npos
-               ? UnavailableError("no images today")
-               : Status::Ok();
-  });
-  db.Start();
-  while (db.engine().GetStatus(false).segments == 0) {
-    std::this_thread::yield();
-  }
+  StartWithoutImages(db);
   db.engine().PrepareFork();
   db.engine().ParentAfterFork();
   db.faults().SetHook({});
