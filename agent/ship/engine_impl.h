@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "agent/ship/engine.h"
+#include "agent/ship/engine_steps.h"
 #include "agent/ship/file_times.h"
 #include "agent/ship/image_job.h"
 #include "agent/ship/image_run.h"
@@ -69,13 +70,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   void ChildAfterFork() override;
 
  private:
-  enum class SessionEnd { kStop, kRestart, kFenced, kFailed, kRetryLater };
-  // What is done with captured commits.
-  enum class CaptureMode {
-    kDrop,       // only the scan looks at them (they become part of its result)
-    kTentative,  // kept, until the scan says whether they lead to the live database
-    kShip,
-  };
+  using SessionEnd = EngineSessionEnd;
+  using CaptureMode = EngineCaptureMode;
+  using Phase = EnginePhase;
+  using Pause = EnginePause;
+  using Lane = WorkPool::Lane;
 
   // engine_session.cc
   Status OpenSession();  // store and database are looked at; nothing is written but replica.json
@@ -101,24 +100,6 @@ class EngineImpl final : public Engine, private CaptureSink {
   void MakeEncoder();
   void CloseSession();
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
-
-  using Lane = WorkPool::Lane;
-  // Where the worker is in its life; each step is of one phase.
-  enum class Phase { kLock, kOpen, kScan, kShip, kClose, kEnded };
-  // What a step leaves to its driver.
-  struct Pause {
-    enum class Kind {
-      kNone,      // the next step at once
-      kDoorbell,  // when rung, or after `wait`
-      kTime,      // after `wait`, or when stopped
-      kEnd,       // no further step
-    };
-    Kind kind = Kind::kNone;
-    std::chrono::microseconds wait{0};
-    Lane lane = Lane::kShip;  // of the next step
-    bool nap = false;
-    SharedBlock::Seen seen{};  // before the step looked for work
-  };
 
   // engine_worker.cc
   Pause Await(std::chrono::milliseconds wait, bool until_flush);
