@@ -104,6 +104,15 @@ Status SegmentEncoder::HashPage(PageNumber page, ByteSpan content, uint64_t* che
   return hashes_.Set(page, hash, state_.txid.Next());
 }
 
+namespace {
+
+ByteSpan Join(Bytes& all, ByteSpan more) {
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+}  // namespace
+
 Status SegmentEncoder::Add(const CapturedCommit& commit) {
   Scratch& scratch = Use();
   CommitRecord record;
@@ -128,19 +137,23 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
     size_t last = std::min<size_t>(first + per_chunk, commit.pages.size());
     scratch.pages.clear();
     scratch.bases.clear();
+    ByteSpan pages;
+    ByteSpan bases;
     for (size_t i = first; i < last; ++i) {
       const CapturedPage& page = commit.pages[i];
-      ByteSpan content = page.content.bytes();
       record.pages.push_back(page.number);
-      RETURN_IF_ERROR(HashPage(page.number, content, &checksum));
-      scratch.pages.insert(scratch.pages.end(), content.begin(), content.end());
-      if (PageHasBase(page.number, state_.page_count, record.flags)) {
-        ByteSpan base = page.base.bytes();
-        scratch.bases.insert(scratch.bases.end(), base.begin(), base.end());
+      RETURN_IF_ERROR(HashPage(page.number, page.content.bytes(), &checksum));
+      const bool based = PageHasBase(page.number, state_.page_count, record.flags);
+      if (last - first == 1) {  // most commits are of one page: no need to join them
+        pages = page.content.bytes();
+        bases = based ? page.base.bytes() : ByteSpan();
+        break;
       }
+      pages = Join(scratch.pages, page.content.bytes());
+      bases = based ? Join(scratch.bases, page.base.bytes()) : ByteSpan(scratch.bases);
     }
     ChunkEncoder& chunks = unhurried_ ? scratch.unhurried : scratch.hurried;
-    RETURN_IF_ERROR(chunks.Append(scratch.pages, scratch.bases, scratch.chunks));
+    RETURN_IF_ERROR(chunks.Append(pages, bases, scratch.chunks));
   }
   record.db_checksum = checksum;
   return AddRecord(std::move(record), scratch.chunks, commit.end,

@@ -52,9 +52,12 @@ class DeltaFrameWriter {
   std::vector<Sequence> sequences_;
   Bytes literals_;
   Bytes frame_;
-  std::vector<uint32_t> table_;  // hash of four bytes -> epoch_ + place in bases and pages
+  std::vector<uint32_t> table_;  // hash of four bytes -> epoch_ + place in pages
   uint32_t epoch_ = 1;           // what is below it in table_ is of earlier frames
-  size_t anchor_ = 0;            // end of the last sequence
+  // Hash of four bytes -> place in indexed_ / kIndexStep, perhaps: what is found must be compared.
+  std::vector<uint16_t> bases_table_;
+  Bytes indexed_;      // bases as bases_table_ knows them, of this frame or an earlier one
+  size_t anchor_ = 0;  // end of the last sequence
   uint32_t recent_[3] = {};
 };
 

@@ -1,6 +1,5 @@
 #include "common/sqlite/wal_format.h"
 
-#include <bit>
 #include <string>
 
 namespace sqlite_s3 {
@@ -11,29 +10,6 @@ constexpr uint32_t kMagicBigEndianWords = 0x377f0683;
 constexpr uint32_t kWalVersion = 3007000;  // the only one; "wal2" and others are refused
 
 }  // namespace
-
-WalChecksum ExtendWalChecksum(WalChecksum c, ByteSpan bytes, bool big_endian_words) {
-  uint32_t s0 = c.s0;
-  uint32_t s1 = c.s1;
-  const uint8_t* p = bytes.data();
-  const uint8_t* end = p + bytes.size();
-  if (big_endian_words != (std::endian::native == std::endian::big)) {
-    for (; p < end; p += 8) {
-      uint32_t x[2];
-      std::memcpy(x, p, 8);
-      s0 += __builtin_bswap32(x[0]) + s1;
-      s1 += __builtin_bswap32(x[1]) + s0;
-    }
-  } else {
-    for (; p < end; p += 8) {
-      uint32_t x[2];
-      std::memcpy(x, p, 8);
-      s0 += x[0] + s1;
-      s1 += x[1] + s0;
-    }
-  }
-  return {s0, s1};
-}
 
 Result<WalHeader> ParseWalHeader(ByteSpan bytes) {
   if (bytes.size() < kWalHeaderBytes) {

@@ -6,6 +6,7 @@
 #include "common/base/bytes.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/sqlite/wal_checksum.h"
 
 namespace sqlite_s3 {
 
@@ -14,16 +15,6 @@ inline constexpr uint32_t kWalFrameHeaderBytes = 24;
 constexpr uint64_t WalFrameOffset(uint32_t frame, uint32_t page_size) {  // frame counts from 1
   return kWalHeaderBytes + uint64_t{frame - 1} * (kWalFrameHeaderBytes + page_size);
 }
-
-// The running checksum of a WAL. Words are read in the byte order that the magic number says; the
-// stored values are always big-endian.
-struct WalChecksum {
-  uint32_t s0 = 0;
-  uint32_t s1 = 0;
-  bool operator==(const WalChecksum&) const = default;
-};
-// `bytes` is a multiple of 8.
-WalChecksum ExtendWalChecksum(WalChecksum start, ByteSpan bytes, bool big_endian_words);
 
 struct WalHeader {
   bool big_endian_words = false;
