@@ -9,7 +9,8 @@ import threading
 import time
 import unittest
 
-from sidecar_test import AGENT, PATIENCE, Application
+from sidecar import PATIENCE, Application
+from sidecar_fixture import AGENT
 
 SERVER = os.path.abspath(sys.argv[3])
 KEYS = {"AWS_ACCESS_KEY_ID": "ops", "AWS_SECRET_ACCESS_KEY": "canary-secret"}

@@ -10,7 +10,8 @@ import threading
 import unittest
 
 from ops_fixture import KEYS, Ops, S3
-from sidecar_test import AGENT, PATIENCE, Application
+from sidecar import PATIENCE, Application
+from sidecar_fixture import AGENT
 
 
 class Status(Ops):

@@ -21,7 +21,8 @@ import urllib.error
 import urllib.request
 
 from ops_fixture import KEYS, Ops, S3
-from sidecar_test import AGENT, PATIENCE
+from sidecar import PATIENCE
+from sidecar_fixture import AGENT
 
 
 class Beats(http.server.BaseHTTPRequestHandler):
