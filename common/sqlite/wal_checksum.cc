@@ -64,8 +64,7 @@ template <size_t kLanes>
     sums0 += x * factors0;
     sums1 += x * factors1;
   }
-  WalChecksum result{c.s0 * factors[1] + c.s1 * factors[0],
-                     c.s0 * factors[0] + c.s1 * factors[-1]};
+  WalChecksum result{c.s0 * factors[1] + c.s1 * factors[0], c.s0 * factors[0] + c.s1 * factors[-1]};
   for (size_t lane = 0; lane < kLanes; ++lane) {
     result.s0 += sums0[lane];
     result.s1 += sums1[lane];
