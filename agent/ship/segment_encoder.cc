@@ -61,8 +61,8 @@ CapturedPlace PlaceOf(const WalPosition& end, const std::optional<WalPosition>& 
 
 }  // namespace
 
-Status SegmentEncoder::AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end,
-                                 const CapturedPlace& told) {
+Status SegmentEncoder::AddRecord(const CommitRecord& record, ByteSpan chunks,
+                                 const WalPosition& end, const CapturedPlace& told) {
   RETURN_IF_ERROR(Builder().Add(record, chunks));
   if (config_.inbox != nullptr) {
     places_.push_back(told);
@@ -81,7 +81,7 @@ Status SegmentEncoder::AddOrigin(int64_t time_us, uint32_t page_count, uint64_t 
   record.flags = kCommitOrigin | kCommitTimeUpperBound;
   record.page_count = page_count;
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), {}, end, {});
+  return AddRecord(record, {}, end, {});
 }
 
 Status SegmentEncoder::DropTruncatedPages(uint32_t page_count, uint64_t* checksum) {
@@ -156,7 +156,7 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
     RETURN_IF_ERROR(chunks.Append(pages, bases, scratch.chunks));
   }
   record.db_checksum = checksum;
-  return AddRecord(std::move(record), scratch.chunks, commit.end,
+  return AddRecord(record, scratch.chunks, commit.end,
                    commit.merged == 0 ? PlaceOf(commit.end, commit.wal_before) : CapturedPlace());
 }
 
@@ -229,7 +229,7 @@ Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases
   }
   record.db_checksum = commit.checksum.value_or(checksum);
   const bool resync = (record.flags & kCommitResync) != 0;
-  return AddRecord(std::move(record), chunks, commit.end,
+  return AddRecord(record, chunks, commit.end,
                    resync ? CapturedPlace() : PlaceOf(commit.end, commit.wal_before));
 }
 

@@ -100,7 +100,7 @@ class SegmentEncoder {
   Scratch& Use();
   SegmentBuilder& Builder();
   // `told`: where the application may have told the commit's statements; frame 0: it cannot have.
-  Status AddRecord(CommitRecord record, ByteSpan chunks, const WalPosition& end,
+  Status AddRecord(const CommitRecord& record, ByteSpan chunks, const WalPosition& end,
                    const CapturedPlace& told);
   Bytes EncodeTold();
   Status DropTruncatedPages(uint32_t page_count, uint64_t* checksum);

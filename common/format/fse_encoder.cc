@@ -51,17 +51,17 @@ EncodingTable::EncodingTable(std::span<const int> distribution, uint32_t log) : 
   std::array<uint8_t, 64> symbols{};
   // Symbols of less than one have a state each at the end, the others are spread over the rest.
   uint32_t high = size - 1;
-  for (uint8_t s = 0; s < distribution.size(); ++s) {
+  for (size_t s = 0; s < distribution.size(); ++s) {
     const bool rare = distribution[s] == -1;
-    first[s + 1u] = first[s] + (rare ? 1 : static_cast<uint32_t>(distribution[s]));
+    first[s + 1] = first[s] + (rare ? 1 : static_cast<uint32_t>(distribution[s]));
     if (rare) {
-      symbols[high--] = s;
+      symbols[high--] = static_cast<uint8_t>(s);
     }
   }
   uint32_t at = 0;
-  for (uint8_t s = 0; s < distribution.size(); ++s) {
+  for (size_t s = 0; s < distribution.size(); ++s) {
     for (int i = 0; i < distribution[s]; ++i) {
-      symbols[at] = s;
+      symbols[at] = static_cast<uint8_t>(s);
       do {
         at = (at + step) & mask;
       } while (at > high);

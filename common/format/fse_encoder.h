@@ -79,7 +79,8 @@ class EncodingState {
 
  private:
   uint32_t StateAt(uint32_t value, const EncodingTable::Transform& t) const {
-    return table_.states_[static_cast<size_t>(static_cast<int32_t>(value) + t.first_state)];
+    const int32_t state = static_cast<int32_t>(value) + t.first_state;
+    return table_.states_[static_cast<size_t>(state)];
   }
   const EncodingTable& table_;
   uint32_t state_;

@@ -19,6 +19,7 @@
 #include <iterator>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
@@ -30,20 +31,21 @@ using Input = std::vector<uint8_t>;
 volatile sig_atomic_t current_run = 0;
 
 void SayRun(int signal) {
+  constexpr std::string_view kDied = "\nfuzz: died in run ";
   char text[64];
+  size_t at = kDied.copy(text, kDied.size());
   int value = current_run;
   char digits[16];
-  int length = 0;
+  size_t length = 0;
   do {
     digits[length++] = static_cast<char>('0' + value % 10);
     value /= 10;
   } while (value > 0);
-  std::memcpy(text, "\nfuzz: died in run ", 19);
-  for (int i = 0; i < length; ++i) {
-    text[19 + i] = digits[length - 1 - i];
+  while (length > 0) {
+    text[at++] = digits[--length];
   }
-  text[19 + length] = '\n';
-  (void)!write(STDERR_FILENO, text, static_cast<size_t>(20 + length));
+  text[at++] = '\n';
+  (void)!write(STDERR_FILENO, text, at);
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }

@@ -82,7 +82,7 @@ TEST_F(RestoreProgramTest, FailsWithTheFixedExitCodesAndNamesTheObject) {
   Commits(2);
   Commits(2);
   const auto code = [&](std::vector<std::string> arguments) {
-    arguments.push_back("--json");
+    arguments.emplace_back("--json");
     const ProgramResult result = Run(std::move(arguments));
     const auto json = Json(result);
     EXPECT_EQ(json["error"]["exit_code"], result.exit_code);

@@ -134,7 +134,7 @@ class Shipped {
       if (rc == SQLITE_S3_OK) {
         return;
       }
-      told_.push_back(sqlite_s3_errmsg());
+      told_.emplace_back(sqlite_s3_errmsg());
     }
     FAIL() << "start failed for good: " << told_.back();
   }
