@@ -160,7 +160,7 @@ void Agent::Run() {
   int64_t read_events_at = 0;
   std::vector<pollfd> fds;
   for (;;) {
-    int64_t until = std::min(ScanDue(), AttendDue());
+    int64_t until = std::min({ScanDue(), AttendDue(), BusyDue()});
     {
       std::lock_guard lock(mutex_);
       if (stopping_) {
@@ -216,6 +216,7 @@ void Agent::Attend(const std::string& path, Entry& entry) {
   entry.attending = true;
   entry.again = false;
   const bool watched = WatchFiles(entry);
+  ResumeEventsOf(entry);
   TaskPool& pool = entry.task->StoreWasAway() ? retries_ : pool_;
   pool.Post([this, path, watched, task = entry.task] {
     const milliseconds next = task->Attend(watched);

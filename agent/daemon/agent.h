@@ -61,6 +61,8 @@ class Agent {
   Status Reload();
   ConfigStatus GetConfigStatus() const;
   std::vector<DirectoryStatus> GetDirectoryStatus() const;
+  // Directories where so much is written that events of it are not asked for at the moment.
+  size_t CountBusyDirectories() const;
   // Path -> why a database of the configuration is not shipped at all.
   std::map<std::string, std::string> GetRefused() const;
   std::shared_ptr<DatabaseTask> Find(const std::string& path) const;
@@ -82,6 +84,8 @@ class Agent {
   // --- the loop's thread
   // `ready` is called when `fd` can be read. Before Run; for ever.
   void AddSource(int fd, std::function<void()> ready);
+  // From how many frames a second on a database makes its directory a busy one. Before Run.
+  void SetBusyRate(uint32_t frames_per_second) { busy_rate_ = frames_per_second; }
   // Called once by Run, when every database that was there has been attended once. Before Run.
   void OnAllAttended(std::function<void()> call) { on_all_attended_ = std::move(call); }
   void Run();
@@ -121,7 +125,13 @@ class Agent {
     Origin then_origin;                // of `then`
     Origin origin;                     // who wants it
     std::string file, real_file;       // names that its events come under
+    int busy_events = 0;               // in a row; below 0: not to be asked so soon
   };
+  struct BusyDirectory {
+    std::vector<std::string> members;  // paths in entries_, or that were
+    int64_t look_us = 0, scan_us = 0;  // monotonic, when to look whether it is so, and for new ones
+  };
+  using BusyDirectories = std::map<std::string, BusyDirectory>;
 
   static constexpr int64_t kSoonMicros = 50'000;
   static constexpr int64_t kFarMicros = int64_t{3600} * 1'000'000;
@@ -148,7 +158,12 @@ class Agent {
   void EndUnwanted();
   void NoteFailure(const std::string& path, const Status& why);
   void TellDirectories(const std::string& directory, std::string_view name, FileEvent event);
+  void NoteWritten(Entry& entry);
+  bool StopEvents(const std::string& directory);
+  BusyDirectories::iterator ResumeEvents(BusyDirectories::iterator at);
+  void ResumeEventsOf(const Entry& entry);
   // The loop's.
+  int64_t BusyDue();  // returns when the next is due
   int64_t ScanDue();  // returns when the next is due
   void Scan(const std::shared_ptr<Directory>& directory);
 
@@ -167,6 +182,8 @@ class Agent {
   std::map<std::string, Entry> entries_;
   std::set<std::pair<int64_t, Entry*>> due_;                 // those that nobody attends to now
   std::unordered_multimap<std::string, std::string> names_;  // file -> path in entries_
+  BusyDirectories busy_directories_;
+  uint32_t busy_rate_ = 20'000;  // below, what an event costs a writer is little
   std::vector<std::shared_ptr<Directory>> directories_;
   std::set<std::string> let_go_;                 // by Remove: directories leave them alone
   std::map<std::string, std::string> failures_;  // path -> why it is not in entries_

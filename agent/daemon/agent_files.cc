@@ -59,7 +59,11 @@ void Agent::OnFileEvent(const std::string& directory, std::string_view name, Fil
     const auto [first, last] =
         names_.equal_range((directory == "/" ? "" : directory) + "/" + std::string(file));
     for (auto at = first; at != last; ++at) {
-      tell(entries_.at(at->second), event == FileEvent::kChanged);
+      Entry& entry = entries_.at(at->second);
+      tell(entry, event == FileEvent::kChanged);
+      if (event == FileEvent::kWritten) {
+        NoteWritten(entry);
+      }
     }
   }
 }

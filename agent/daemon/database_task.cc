@@ -228,6 +228,17 @@ bool DatabaseTask::OnEvent(bool files_changed) {
   return !paused_ && (wait_ends || files_changed);
 }
 
+void DatabaseTask::LookUnasked(bool unasked) {
+  if (const std::shared_ptr<Engine> running = engine()) {
+    running->LookUnasked(unasked);
+  }
+}
+
+uint32_t DatabaseTask::FramesPerSecond() const {
+  const std::shared_ptr<Engine> running = engine();
+  return running ? running->FramesPerSecond() : 0;
+}
+
 std::shared_ptr<Engine> DatabaseTask::engine() const {
   std::lock_guard lock(mutex_);
   return engine_;

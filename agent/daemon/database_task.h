@@ -70,6 +70,12 @@ class DatabaseTask {
   // A sign of life of the database's files. True when Attend should run soon.
   bool OnEvent(bool files_changed);
 
+  // `unasked`: no events of what is written to its files come to OnEvent; its engine, if it has
+  // one, looks every few milliseconds.
+  void LookUnasked(bool unasked);
+  // As Engine has it; 0 without one.
+  uint32_t FramesPerSecond() const;
+
   // To be called now and then: the alarm and the clock's hour go on. Returns of the status what
   // Engine::GetPulse has, and all of it when the alarm is on. Cheap. Any one thread.
   DatabaseStatus Review();

@@ -12,8 +12,9 @@
 namespace sqlite_s3 {
 namespace {
 
-constexpr uint32_t kMask = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
-                           IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kStructure = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB |
+                                IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kAll = kStructure | IN_MODIFY;
 constexpr size_t kBufferBytes = 64 << 10;
 
 }  // namespace
@@ -30,7 +31,7 @@ Status DirectoryWatcher::Watch(const std::string& directory) {
   if (Watches(directory)) {
     return Status::Ok();
   }
-  const int watch = inotify_add_watch(fd_.get(), directory.c_str(), kMask);
+  const int watch = inotify_add_watch(fd_.get(), directory.c_str(), kAll);
   if (watch < 0) {
     if (errno == ENOSPC) {
       return ResourceExhaustedError("no inotify watch is left for '" + directory +
@@ -55,6 +56,22 @@ void DirectoryWatcher::Forget(const std::string& directory) {
   inotify_rm_watch(fd_.get(), at->second);
   directories_.erase(at->second);
   watches_.erase(at);
+}
+
+bool DirectoryWatcher::TellWrites(const std::string& directory, bool tell) {
+  const auto at = watches_.find(directory);
+  if (at == watches_.end()) {
+    return false;
+  }
+  const int watch = inotify_add_watch(fd_.get(), directory.c_str(), tell ? kAll : kStructure);
+  if (watch == at->second) {
+    return true;
+  }
+  if (watch >= 0 && !directories_.contains(watch)) {
+    inotify_rm_watch(fd_.get(), watch);
+  }
+  Forget(directory);
+  return false;
 }
 
 void DirectoryWatcher::Dispatch(const Handler& handler) {

@@ -30,6 +30,10 @@ class DirectoryWatcher {
   // says nothing about file systems of other machines, whose changes are not told.
   Status Watch(const std::string& directory);
   void Forget(const std::string& directory);
+  // Whether kWritten is told of what lies in a watched directory; all else is in any case. It costs
+  // who writes half a microsecond each time. False, and the directory is forgotten, when another or
+  // none is under its name now.
+  bool TellWrites(const std::string& directory, bool tell);
   bool Watches(const std::string& directory) const { return watches_.contains(directory); }
 
   int fd() const { return fd_.get(); }

@@ -213,6 +213,19 @@ void EngineImpl::Notify(bool files_changed) {
   RingWorkerIfIdle();
 }
 
+void EngineImpl::LookUnasked(bool unasked) {
+  looks_unasked_ = unasked;
+  if (unasked && !dead_) {
+    RingWorkerIfIdle();
+  }
+}
+
+uint32_t EngineImpl::FramesPerSecond() const {
+  const EngineState now = StateNow();
+  const bool captures = now == EngineState::kShipping || now == EngineState::kStoreAway;
+  return captures ? frames_per_second_.load() : 0;
+}
+
 void EngineImpl::AttachConnection() { ++connections_; }
 
 bool EngineImpl::DetachConnection() {

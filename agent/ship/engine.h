@@ -121,6 +121,12 @@ class Engine {
   // a while again, for the sign can come before the commit can be seen. `files_changed`: a file was
   // made, removed or renamed. At most one syscall.
   virtual void Notify(bool files_changed) { (void)files_changed; }
+  // `unasked`: nobody calls Notify for commits from now on: the worker looks every few
+  // milliseconds.
+  virtual void LookUnasked(bool unasked) { (void)unasked; }
+  // Frames that came in a second, by the last twentieth of one; as of the last look. 0 while
+  // nothing is captured.
+  virtual uint32_t FramesPerSecond() const { return 0; }
   // Where attached connections leave their statements; null: none are wanted. Valid as long as the
   // engine.
   virtual StatementInbox* statement_inbox() { return nullptr; }

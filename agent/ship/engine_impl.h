@@ -51,6 +51,8 @@ class EngineImpl final : public Engine, private CaptureSink {
 
   void OnCommit(uint32_t frames) override;
   void Notify(bool files_changed) override;
+  void LookUnasked(bool unasked) override;
+  uint32_t FramesPerSecond() const override;
   void AttachConnection() override;
   bool DetachConnection() override;
   void SetHookDisplaced(bool displaced) override { hook_displaced_ = displaced; }
@@ -126,6 +128,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   struct Tickets {
     uint64_t sync, capture, room;
   };
+  void NoteRate(uint64_t frames, int64_t now);
   void ServeTickets(const Tickets& tickets);
   bool Flushed();
   Pause PauseAfterRound(SharedBlock::Seen seen);
@@ -321,6 +324,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t last_file_check_us_ = 0;
   std::atomic<int64_t> last_notify_us_{-1'000'000'000};  // monotonic; at first: long ago
   std::atomic<bool> files_changed_{false};
+  std::atomic<bool> looks_unasked_{false};
+  std::atomic<uint32_t> frames_per_second_{0};
   int64_t last_restart_us_ = -1'000'000'000;  // monotonic; at first: long ago
   uint64_t encoded_commits_ = 0;
   uint64_t told_txid_ = 0;                 // of this line, by an earlier session; 0: none

@@ -43,6 +43,9 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
   }
   bool caught_up = false;
   Status status = gap_ ? Status::Ok() : CaptureSome(&caught_up);
+  if (gap_) {
+    frames_per_second_ = 0;
+  }
   if (status.ok()) {
     status = EncodeQueue(kEncodeSlice);
   }
@@ -165,13 +168,7 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
   auto outcome = capture_->Capture(*this, kCaptureBatchFrames);
   last_capture_ok_ = outcome.ok();
   const int64_t now = Monotonic();
-  const auto frames = static_cast<int64_t>(capture_->frames_total() - nap_frames_);
-  if (now - nap_since_us_ >= kMinNapMicros) {
-    nap_us_ = std::clamp((now - nap_since_us_) * kFramesPerNap / std::max<int64_t>(frames, 1),
-                         kMinNapMicros, kMaxNapMicros);
-    nap_since_us_ = now;
-    nap_frames_ = capture_->frames_total();
-  }
+  NoteRate(capture_->frames_total(), now);
   if (!outcome.ok()) {
     // A recovery going on, or a lock held by one: nothing is lost by looking again later.
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
@@ -193,6 +190,24 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
   }
   *caught_up = *outcome == CaptureOutcome::kCaughtUp;
   return Status::Ok();
+}
+
+// How fast frames come: how long naps are, and what the agent goes by.
+void EngineImpl::NoteRate(uint64_t frames, int64_t now) {
+  constexpr double kRateMicros = 50'000;
+  const int64_t elapsed = now - nap_since_us_;
+  if (elapsed < kMinNapMicros) {
+    return;
+  }
+  const auto came = static_cast<int64_t>(frames - nap_frames_);
+  nap_us_ = std::clamp(elapsed * kFramesPerNap / std::max<int64_t>(came, 1), kMinNapMicros,
+                       kMaxNapMicros);
+  nap_since_us_ = now;
+  nap_frames_ = frames;
+  const double rate = static_cast<double>(came) * 1e6 / static_cast<double>(elapsed);
+  const double before = frames_per_second_;
+  const double weight = std::min(static_cast<double>(elapsed) / kRateMicros, 1.0);
+  frames_per_second_ = static_cast<uint32_t>(before + (rate - before) * weight);
 }
 
 // REQUIRES: everything committed when the tickets were read is captured.
@@ -243,7 +258,7 @@ void EngineImpl::Rest() {
 // fsync has ended, of any length, and that shows in no file's times.
 bool EngineImpl::IsUndisturbed() {
   return phase_ == Phase::kShip && rested_at_us_ == last_activity_us_ && !freshens_soon_ &&
-         freshen_wait_us_ == 0 && unsafe_wait_us_ == 0 &&
+         !looks_unasked_ && freshen_wait_us_ == 0 && unsafe_wait_us_ == 0 &&
          Monotonic() - looked_us_ < kWholeLookMicros &&
          Monotonic() - last_notify_us_ > kWholeLookMicros && !Interrupted() && !flushing_ &&
          !fenced_ && !gap_ && has_image_ && files_.IsAsItWas();
@@ -263,6 +278,9 @@ EngineImpl::Pause EngineImpl::PauseAfterRound(SharedBlock::Seen seen) {
     // A write to the WAL is seen before its commit: with synchronous=FULL an fsync lies in between,
     // of any length. Each look comes twice as late as the one before.
     wait = std::min(wait, std::chrono::microseconds(std::max(now - last_notify_us_, kLookMicros)));
+  }
+  if (looks_unasked_) {
+    wait = std::min(wait, std::chrono::microseconds(kMaxNapMicros));
   }
   if (freshen_wait_us_ > 0) {
     wait = std::min(wait, std::chrono::microseconds(freshen_wait_us_));
