@@ -302,7 +302,7 @@ Status Agent::Reload() {
     std::lock_guard lock(mutex_);
     reload = reload_;
   }
-  const Status reloaded =
+  Status reloaded =
       reload ? reload()
              : FailedPreconditionError("there is no configuration file to read, hint: --config");
   if (reloaded.ok()) {
