@@ -107,7 +107,7 @@ void StatementInbox::Put(const ToldPlace& place, RecordedCommit commit) {
   arrivals_.emplace_back(place, std::move(commit));
 }
 
-void StatementInbox::Sort(std::vector<std::pair<ToldPlace, RecordedCommit>> arrived) {
+void StatementInbox::Sort(std::vector<std::pair<ToldPlace, RecordedCommit>>&& arrived) {
   for (auto& [told, commit] : arrived) {
     const uint64_t size = commit.size_bytes();
     arrived_bytes_ -= size;

@@ -108,7 +108,7 @@ class StatementInbox {
     RecordedCommit commit;
     std::optional<CommitPlace> unless;  // ToldPlace's
   };
-  void Sort(std::vector<std::pair<ToldPlace, RecordedCommit>> arrived);
+  void Sort(std::vector<std::pair<ToldPlace, RecordedCommit>>&& arrived);
   void LetGo();
   bool Expected();
 

@@ -150,13 +150,6 @@ S3Error Mismatch(const Identity& identity) {
   return MakeError("SignatureDoesNotMatch").With("AWSAccessKeyId", identity.user->access_key);
 }
 
-S3Error Skewed(const std::string& date, int64_t now_us) {
-  return MakeError("RequestTimeTooSkewed")
-      .With("RequestTime", date)
-      .With("ServerTime", FormatAmzDate(now_us))
-      .With("MaxAllowedSkewMilliseconds", fmt::format("{}", kMaxSkewMicros / 1000));
-}
-
 S3Result<Identity> AuthenticateV4Header(const Request& request, const Users& users,
                                         int64_t now_us) {
   const std::string text = request.headers.Get("authorization");
@@ -181,17 +174,11 @@ S3Result<Identity> AuthenticateV4Header(const Request& request, const Users& use
   if (!credential || signed_headers.empty() || signature.empty()) {
     return MakeError("AuthorizationHeaderMalformed");
   }
-  const std::string* amz_date = request.headers.Find("x-amz-date");
-  const std::string* date = amz_date ? amz_date : request.headers.Find("date");
-  const std::optional<int64_t> sent_us = date ? ParseAnyDate(*date) : std::nullopt;
-  if (!sent_us) {
-    return MakeError("AccessDenied",
-                     "AWS authentication requires a valid Date or x-amz-date header");
+  const S3Result<SentDate> sent = CheckSentDate(request, now_us);
+  if (!sent.ok()) {
+    return sent.error();
   }
-  if (std::llabs(*sent_us - now_us) > kMaxSkewMicros) {
-    return Skewed(*date, now_us);
-  }
-  const std::string canonical_date = FormatAmzDate(*sent_us);
+  const std::string canonical_date = FormatAmzDate(sent->us);
   if (canonical_date.substr(0, 8) != credential->date) {
     return MakeError("AuthorizationHeaderMalformed",
                      "The credential's date is not that of the request.");
@@ -280,6 +267,23 @@ S3Result<Identity> AuthenticateV4Query(const Request& request, const Query& quer
 }
 
 }  // namespace
+
+S3Result<SentDate> CheckSentDate(const Request& request, int64_t now_us) {
+  const std::string* amz_date = request.headers.Find("x-amz-date");
+  const std::string* date = amz_date ? amz_date : request.headers.Find("date");
+  const std::optional<int64_t> sent_us = date ? ParseAnyDate(*date) : std::nullopt;
+  if (!sent_us) {
+    return MakeError("AccessDenied",
+                     "AWS authentication requires a valid Date or x-amz-date header");
+  }
+  if (std::llabs(*sent_us - now_us) > kMaxSkewMicros) {
+    return MakeError("RequestTimeTooSkewed")
+        .With("RequestTime", *date)
+        .With("ServerTime", FormatAmzDate(now_us))
+        .With("MaxAllowedSkewMilliseconds", fmt::format("{}", kMaxSkewMicros / 1000));
+  }
+  return SentDate{*sent_us, *date, amz_date != nullptr};
+}
 
 S3Result<Identity> Authenticate(const Request& request, const Query& query, const Users& users,
                                 const std::string& virtual_bucket, int64_t now_us) {

@@ -52,6 +52,16 @@ S3Result<Identity> AuthenticateV2Query(const Request& request, const Query& quer
                                        const Users& users, const std::string& virtual_bucket,
                                        int64_t now_us);
 
+// When the client says that it sent the request: its x-amz-date header, else its Date.
+struct SentDate {
+  int64_t us = 0;
+  std::string text;
+  bool is_amz = false;
+};
+// Errors: AccessDenied when neither header is a date, RequestTimeTooSkewed when it is more than
+// kMaxSkewMicros from now_us.
+S3Result<SentDate> CheckSentDate(const Request& request, int64_t now_us);
+
 // "Thu, 17 Nov 2005 18:49:58 GMT" and with a numeric zone; also FormatAmzDate's and ISO 8601's
 // form.
 std::optional<int64_t> ParseAnyDate(const std::string& text);

@@ -7,7 +7,6 @@
 #include <array>
 #include <cctype>
 #include <charconv>
-#include <cstdlib>
 #include <map>
 
 #include "common/base/ascii.h"
@@ -143,18 +142,13 @@ S3Result<Identity> AuthenticateV2Header(const Request& request, const Query& que
                      "AWS authorization header is invalid. Expected "
                      "AwsAccessKeyId:signature");
   }
-  const std::string* amz_date = request.headers.Find("x-amz-date");
-  const std::string* date = amz_date ? amz_date : request.headers.Find("date");
-  const std::optional<int64_t> sent_us = date ? ParseAnyDate(*date) : std::nullopt;
-  if (!sent_us) {
-    return MakeError("AccessDenied",
-                     "AWS authentication requires a valid Date or x-amz-date header");
-  }
-  if (std::llabs(*sent_us - now_us) > kMaxSkewMicros) {
-    return MakeError("RequestTimeTooSkewed").With("RequestTime", *date);
+  const S3Result<SentDate> sent = CheckSentDate(request, now_us);
+  if (!sent.ok()) {
+    return sent.error();
   }
   return Verify(text.substr(4, colon - 4), text.substr(colon + 1),
-                StringToSignV2(request, query, virtual_bucket, amz_date ? "" : *date), users);
+                StringToSignV2(request, query, virtual_bucket, sent->is_amz ? "" : sent->text),
+                users);
 }
 
 S3Result<Identity> AuthenticateV2Query(const Request& request, const Query& query,

@@ -35,6 +35,7 @@ S3Error MakeError(std::string_view code, std::string message = {});
 template <typename T>
 class [[nodiscard]] S3Result {
  public:
+  // Implicit by design, like those of Result.
   S3Result(T value) : state_(std::in_place_index<1>, std::move(value)) {}        // NOLINT
   S3Result(S3Error error) : state_(std::in_place_index<0>, std::move(error)) {}  // NOLINT
   bool ok() const { return state_.index() == 1; }

@@ -17,6 +17,17 @@ PutResult ResultOf(const ObjectRow& row, bool versioned) {
   return {row.info.version_id, versioned, row.info.etag, row.info.modified_us, row.info.checksum};
 }
 
+// One column of a version: with the first statement when it is the latest, else with the second.
+StorageStatus SetText(Session& session, const ObjectRow& row, const std::string& text,
+                      const char* of_latest, const char* of_old) {
+  SqlQuery update = session.Use(row.info.is_latest ? of_latest : of_old);
+  update.BindOrNull(1, text).Bind(2, row.info.key);
+  if (!row.info.is_latest) {
+    update.Bind(3, row.seq);
+  }
+  return update.Run();
+}
+
 StorageStatus CheckCopySource(const CopySource& source, const ObjectInfo& info) {
   int64_t modified = info.modified_us / 1'000'000;
   auto matches = [&](const std::string& etag) { return etag == "*" || etag == info.etag; };
@@ -259,14 +270,8 @@ StorageResult<ObjectInfo> BucketImpl::SetTags(const std::string& key,
   StorageStatus status = Write(kRowBytes + json.size(), [&](Session& session) -> StorageStatus {
     ASSIGN_OR_RETURN(row, FindVersion(session, key, version_id));
     row.info.attributes.tags = tags;
-    SqlQuery update = session.Use(
-        row.info.is_latest ? "UPDATE object SET tags = ?1 WHERE key = ?2"
-                           : "UPDATE old_version SET tags = ?1 WHERE key = ?2 AND seq = ?3");
-    update.BindOrNull(1, json).Bind(2, key);
-    if (!row.info.is_latest) {
-      update.Bind(3, row.seq);
-    }
-    return update.Run();
+    return SetText(session, row, json, "UPDATE object SET tags = ?1 WHERE key = ?2",
+                   "UPDATE old_version SET tags = ?1 WHERE key = ?2 AND seq = ?3");
   });
   RETURN_IF_STORAGE_ERROR(status);
   return std::move(row.info);
@@ -282,14 +287,8 @@ StorageResult<ObjectInfo> BucketImpl::SetAcl(const std::string& key,
   StorageStatus status = Write(kRowBytes + acl.size(), [&](Session& session) -> StorageStatus {
     ASSIGN_OR_RETURN(row, FindVersion(session, key, version_id));
     row.info.attributes.acl = acl;
-    SqlQuery update = session.Use(
-        row.info.is_latest ? "UPDATE object SET acl = ?1 WHERE key = ?2"
-                           : "UPDATE old_version SET acl = ?1 WHERE key = ?2 AND seq = ?3");
-    update.BindOrNull(1, acl).Bind(2, key);
-    if (!row.info.is_latest) {
-      update.Bind(3, row.seq);
-    }
-    return update.Run();
+    return SetText(session, row, acl, "UPDATE object SET acl = ?1 WHERE key = ?2",
+                   "UPDATE old_version SET acl = ?1 WHERE key = ?2 AND seq = ?3");
   });
   RETURN_IF_STORAGE_ERROR(status);
   return std::move(row.info);

@@ -154,7 +154,15 @@ Txid ShippedDatabase::Sync() {
 }
 
 void ShippedDatabase::WaitForImage() {
-  while (!engine_->GetStatus(false).image_txid) {
+  for (EngineStatus status = engine_->GetStatus(false); !status.image_txid;
+       status = engine_->GetStatus(false)) {
+    if (status.state == EngineState::kFenced || status.state == EngineState::kFailed ||
+        status.state == EngineState::kStopped) {
+      throw std::runtime_error(std::string("no image will come: ")
+                                   .append(EngineStateName(status.state))
+                                   .append(", ")
+                                   .append(status.last_error));
+    }
     std::this_thread::yield();
   }
 }

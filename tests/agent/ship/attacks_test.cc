@@ -45,9 +45,14 @@ void AttackUntilSalvaged(const std::function<void(ShippedDatabase&, int)>& trans
   db.Start();
   db.Sync();
   db.Exec("pragma cache_size=8");
-  for (int i = 0; i < 400 && db.engine().GetStatus(true).salvaged_commits == 0; ++i) {
+  // Or until the engine stumbled over one: from then on it answers seconds late.
+  EngineStatus status = db.engine().GetStatus(true);
+  const auto stumbled = [&] { return status.resyncs != 0 || !status.last_error.empty(); };
+  for (int i = 0; i < 400 && status.salvaged_commits == 0 && !stumbled(); ++i) {
     transaction(db, i);
+    status = db.engine().GetStatus(true);
   }
+  ASSERT_FALSE(stumbled()) << status.resyncs << " resyncs, last error: " << status.last_error;
   for (int i = 0; i < 5; ++i) {
     db.Note();
     db.Exec("insert into t(a) values(9)");

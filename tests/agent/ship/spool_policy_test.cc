@@ -64,6 +64,19 @@ TEST(SpoolPolicyTest, GrowWalKeepsEveryCommitAndTheSpoolsBound) {
   EXPECT_LT(db.engine().GetStatus(true).wal_frames, 4 * 20u);
 }
 
+// The store is back, what the spool had no room for comes with one resync, and then commit by
+// commit.
+void GoOnAfterOneResync(ShippedDatabase& db) {
+  db.faults().Heal();
+  db.Sync();
+  Insert(db, 100);
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
 TEST(SpoolPolicyTest, ResyncLetsTheWalGoAndShipsTheDifference) {
   ShippedDatabase db(SmallSpool(WhenFull::kResync));
   StoreAway(db);
@@ -83,14 +96,7 @@ TEST(SpoolPolicyTest, ResyncLetsTheWalGoAndShipsTheDifference) {
   EXPECT_LE(away.spool_bytes,
             kSpool + 2 * db.options().ship.memory_bytes + 2 * away.merged_commits * 8192);
   EXPECT_LT(away.wal_frames, 300u);  // not one of 900 pages: it was reset meanwhile
-  db.faults().Heal();
-  db.Sync();
-  Insert(db, 100);
-  db.Note();
-  db.Sync();
-  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
-  db.CheckNoted();
-  db.CheckHead();
+  GoOnAfterOneResync(db);
 }
 
 // A TRUNCATE checkpoint holds the write lock while it waits for our pin, which cannot move as long
@@ -102,14 +108,7 @@ TEST(SpoolPolicyTest, GrowWalGivesWayToACheckpointThatWaitsForThePin) {
     Insert(db, 8000);  // more than spool and memory take
   }
   EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
-  db.faults().Heal();
-  db.Sync();
-  Insert(db, 100);
-  db.Note();
-  db.Sync();
-  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
-  db.CheckNoted();
-  db.CheckHead();
+  GoOnAfterOneResync(db);
 }
 
 // The same in the middle of a transaction that is larger than the spool: it waited for the store
