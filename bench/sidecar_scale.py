@@ -100,6 +100,25 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def proportional_kib(pid):
+    """Like resident memory, with each shared page divided by the number of its users."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+
+
+def wakeups(pid):
+    """How often a thread of the process went to sleep by itself, of the threads that live."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as f:
+                total += next(int(line.split()[1]) for line in f
+                              if line.startswith("voluntary_ctxt_switches"))
+        except FileNotFoundError:
+            pass  # ended meanwhile
+    return total
+
+
 class Agent:
     def __init__(self, build, directory, count, interval):
         self.replicas = os.path.join(directory, "replicas")
@@ -209,14 +228,18 @@ MEMORY_TARGETS = {1000: 100, 10_000: 600}
 def idle(arguments, count, start, agent):
     time.sleep(1 if arguments.quick else arguments.settle)  # what follows a start is not rest yet
     seconds = 1 if arguments.quick else 60 if arguments.long else 15
-    cpu, begin = cpu_seconds(agent.pid), time.monotonic()
+    cpu, woken, begin = cpu_seconds(agent.pid), wakeups(agent.pid), time.monotonic()
     time.sleep(seconds)
-    used = (cpu_seconds(agent.pid) - cpu) / (time.monotonic() - begin)
+    elapsed = time.monotonic() - begin
+    used = (cpu_seconds(agent.pid) - cpu) / elapsed
+    woken = (wakeups(agent.pid) - woken) / elapsed
     status = proc_status(agent.pid)
     name = f"sidecar_scale.idle_{count}"
     figure(f"{name}.start", "s until every first image is in the store", start)
     figure(f"{name}.memory", "MiB resident", status["VmRSS"] / 1024, MEMORY_TARGETS.get(count))
     figure(f"{name}.memory_anonymous", "MiB resident, not of files", status["RssAnon"] / 1024)
+    figure(f"{name}.memory_proportional", "MiB, PSS", proportional_kib(agent.pid) / 1024)
+    figure(f"{name}.wakeups", "per second", woken)
     figure(f"{name}.cpu", "% of one core", 100 * used, 1 if count >= 1000 else None)
     figure(f"{name}.threads", "threads", status["Threads"])
     figure(f"{name}.descriptors", "file descriptors", len(os.listdir(f"/proc/{agent.pid}/fd")))
