@@ -112,7 +112,7 @@ void EngineImpl::StartThreads() {
   worker_done_ = false;
   threads_running_ = true;
   phase_ = Phase::kLock;
-  not_before_us_ = 0;
+  not_before_us_ = flush_not_before_us_ = 0;
   if (config_.pool) {
     auto task = config_.pool->Add(Lane::kStart, [this](Lane lane) { return PooledStep(lane); });
     std::lock_guard lock(task_mutex_);
@@ -238,7 +238,8 @@ bool EngineImpl::DetachConnection() {
 
 Status EngineImpl::AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64_t>& done,
                                std::chrono::milliseconds timeout) {
-  const uint64_t mine = ++ticket;
+  uint32_t mapping = shared_->mapping();
+  uint64_t mine = ++ticket;
   const int64_t deadline = Monotonic() + timeout.count() * 1000;
   if (state() == EngineState::kStandby) {
     shared_->Ring();  // another process
@@ -247,7 +248,14 @@ Status EngineImpl::AwaitTicket(std::atomic<uint64_t>& ticket, std::atomic<uint64
   }
   for (;;) {
     uint32_t seen = (*shared_)->news;
-    if (done >= mine) {
+    const bool served = done >= mine;
+    if (const uint32_t now = shared_->mapping(); now != mapping) {
+      mapping = now;
+      mine = ++ticket;  // the other one was of a file that is gone
+      RingWorker();
+      continue;
+    }
+    if (served) {
       return Status::Ok();
     }
     RETURN_IF_ERROR(WhyNotFor(StateOfShipper()));

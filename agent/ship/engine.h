@@ -38,6 +38,8 @@ struct EngineConfig {
   uint32_t checkpoint_pages = 1000;
   // How often the worker looks unasked. Longer where every commit rings (Notify).
   std::chrono::milliseconds idle_look{500};
+  // After a start that failed of what may go away; those that follow come later and later.
+  std::chrono::milliseconds first_retry{2000};
   // Never make a -wal or -shm, unless this process runs as the user that owns the database: files
   // of another user would lock the application out. kFailedPrecondition while they are missing.
   bool join_only = false;

@@ -144,6 +144,7 @@ void EngineImpl::TellOfBudget() {
 }
 
 Status EngineImpl::CutNow() {
+  RETURN_IF_ERROR(state_dir_.CheckInPlace());  // what is there now may be another process's
   last_cut_us_ = Monotonic();
   SpoolItem item;
   item.is_segment = true;

@@ -104,8 +104,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
 
   // engine_worker.cc
-  Pause Await(std::chrono::milliseconds wait, bool until_flush);
-  int64_t MicrosToAwait() const;
+  Pause Await(std::chrono::milliseconds wait, std::chrono::milliseconds flush_wait);
+  Pause AwaitRetry();
+  Pause WaitLeft(Lane lane) const;
   Pause WorkerStep(Lane lane);
   Pause Step(Lane lane);
   SessionEnd EndFor(const Status& status);
@@ -220,7 +221,8 @@ class EngineImpl final : public Engine, private CaptureSink {
                      std::chrono::milliseconds timeout);
 
   // engine_status.cc
-  void SetState(EngineState state, const Status& why = Status::Ok());
+  // Whether it told the log: not of what the log was told last.
+  bool SetState(EngineState state, const Status& why = Status::Ok());
   EngineState state() const { return static_cast<EngineState>(state_.load()); }
   EngineState StateNow() const { return dead_ ? EngineState::kStopped : state(); }
   EngineState StateOfShipper();
@@ -280,8 +282,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   // --- the worker's own ---
   Phase phase_ = Phase::kLock;
   SessionEnd session_end_ = SessionEnd::kStop;
-  int64_t not_before_us_ = 0;  // monotonic, of the next step, in phases that wait for time
-  bool until_flush_ = false;   // or until a flush
+  // Monotonic, of the next step, in phases that wait for time; the second while flushing.
+  int64_t not_before_us_ = 0, flush_not_before_us_ = 0;
+  std::chrono::milliseconds retry_pause_{0};  // after the session that failed last
+  bool retry_is_local_ = false;               // for what it failed of
+  int64_t shipping_since_us_ = 0;             // monotonic
   Lane lane_ = Lane::kShip, wants_lane_ = Lane::kShip;
   bool scan_begun_ = false;
   std::unique_ptr<PinWatch> pin_watch_;  // between the steps of a start
@@ -295,6 +300,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool replica_is_new_ = false;
   bool ours_ = false;
   Identity identity_;
+  std::optional<Identity> shipped_as_;  // by a session of this engine's
   TimelineId timeline_;
   Head head_;  // in the store or on its way there through the spool
   std::optional<PageHasher> hasher_;
@@ -351,6 +357,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::deque<PendingSync> pending_syncs_;
   std::atomic<bool> fenced_{false};
   std::string last_error_;
+  std::string told_state_;  // the state, and why, that the log has heard of last
   std::string fenced_reason_;
   bool worker_done_ = false;
   std::atomic<int64_t> last_ack_store_us_{0};

@@ -233,6 +233,7 @@ Status EngineImpl::CheckFiles(bool now) {
   }
   files_changed_ = false;
   last_file_check_us_ = Monotonic();
+  RETURN_IF_ERROR(state_dir_.CheckInPlace());
   std::lock_guard lock(capture_mutex_);
   return capture_->CheckFilesInPlace();
 }

@@ -43,6 +43,9 @@ Status EngineImpl::OpenSession() {
     Log(LogLevel::kWarning, "the request budget begins anew: " + opened.ToString());
   }
   ASSIGN_OR_RETURN(std::optional<Identity> known, state_dir_.LoadIdentity());
+  if (!known) {
+    known = shipped_as_;  // the directory was taken away, but we know who we are
+  }
   const bool told = config_.options.on_conflict != OnConflict::kRefuse && !conflict_resolved_;
   const std::string name = config_.store->Describe();
   if (known && !known->fenced.empty() && known->replica == name && !told) {

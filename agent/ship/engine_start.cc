@@ -55,6 +55,7 @@ Status EngineImpl::ActOnStart(StartAction action) {
   // Before the first segment under this name: a restart must know that it was ours.
   RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
   conflict_resolved_ = true;
+  shipped_as_ = identity_;
   switch (action) {
     case StartAction::kOrigin:
       RETURN_IF_ERROR(hashes_->Adopt(std::move(*scan_)));
@@ -237,6 +238,7 @@ Status EngineImpl::AwaitSpool(uint64_t bytes) {
 
 // REQUIRES: capture_mutex_.
 Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
+  RETURN_IF_ERROR(state_dir_.CheckInPlace());
   // One commit larger than the spool goes out piece by piece. Nobody drains the spool during Start.
   if (uploading_) {
     RETURN_IF_ERROR(AwaitSpool(bytes.size()));

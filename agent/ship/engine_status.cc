@@ -12,26 +12,32 @@ constexpr auto kStatusLockWait = std::chrono::milliseconds(10);  // else the fig
 
 }  // namespace
 
-void EngineImpl::SetState(EngineState s, const Status& why) {
-  bool changed = false;
+bool EngineImpl::SetState(EngineState s, const Status& why) {
+  const std::string state = EngineStateName(s) + (why.ok() ? "" : ": " + why.ToString());
+  bool tell = false;
   {
     std::lock_guard lock(state_mutex_);
     if (!why.ok()) {
-      changed = last_error_ != why.ToString();
       last_error_ = why.ToString();
     } else if (s == EngineState::kShipping) {
       last_error_.clear();
     }
+    // Another try after a failure is no news; its end is, unless it is the same one.
+    const bool tries_again = s == EngineState::kStarting && why.ok() && !last_error_.empty();
+    tell = !tries_again && told_state_ != state;
+    if (tell) {
+      told_state_ = state;
+    }
   }
-  changed = state_.exchange(static_cast<int>(s)) != static_cast<int>(s) || changed;
+  state_ = static_cast<int>(s);
   if (s != EngineState::kStandby && shared_) {
     (*shared_)->state = static_cast<uint32_t>(s);
     shared_->Publish();
   }
-  if (changed) {
-    Log(why.ok() ? LogLevel::kInfo : LogLevel::kWarning,
-        std::string(EngineStateName(s)) + (why.ok() ? "" : ": " + why.ToString()));
+  if (tell) {
+    Log(why.ok() ? LogLevel::kInfo : LogLevel::kWarning, state);
   }
+  return tell;
 }
 
 void EngineImpl::Log(LogLevel level, const std::string& message) {

@@ -34,6 +34,7 @@ struct EnginePause {
   std::chrono::microseconds wait{0};
   WorkPool::Lane lane = WorkPool::Lane::kShip;  // of the next step
   bool nap = false;
+  bool flushing = false;     // kTime: `wait` is that of a flush
   SharedBlock::Seen seen{};  // before the step looked for work
 };
 

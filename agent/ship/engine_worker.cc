@@ -18,26 +18,35 @@ using std::chrono::milliseconds;
 constexpr auto kEndedSleep = milliseconds(500);
 constexpr int64_t kRestartsEveryMicros = 10'000'000;  // at once; sooner than that: later
 constexpr auto kStandbyPoll = milliseconds(250);
-constexpr auto kRetryLater = milliseconds(2000);
+constexpr auto kNoWait = milliseconds(0);
+constexpr int64_t kLastedMicros = 60'000'000;  // a session that failed later than that had worked
 constexpr int64_t kScanSliceMicros = 20'000;
 
 }  // namespace
 
 // Not on the doorbell: that is for the one that ships, and a standby would answer its rings.
-EngineImpl::Pause EngineImpl::Await(milliseconds wait, bool until_flush) {
-  not_before_us_ = Monotonic() + microseconds(wait).count();
-  until_flush_ = until_flush;
-  return {Pause::Kind::kTime, wait, Lane::kStart};
+EngineImpl::Pause EngineImpl::Await(milliseconds wait, milliseconds flush_wait) {
+  const int64_t now = Monotonic();
+  not_before_us_ = now + microseconds(wait).count();
+  flush_not_before_us_ = now + microseconds(flush_wait).count();
+  return WaitLeft(Lane::kStart);
+}
+
+// Later each time: a start asks the store, and may read the whole database. While flushing as soon
+// as it makes sense: as long as the one who stops us is willing to wait.
+EngineImpl::Pause EngineImpl::AwaitRetry() {
+  retry_pause_ = NextRetryPause(retry_pause_, config_.first_retry, retry_is_local_);
+  return Await(retry_pause_, config_.first_retry);
 }
 
 // What a wake-up for other reasons must not cut short; else the store would be asked again, and
 // again, at every commit.
-int64_t EngineImpl::MicrosToAwait() const {
-  if (phase_ == Phase::kShip || phase_ == Phase::kClose || Interrupted() ||
-      (until_flush_ && flushing_)) {
-    return 0;
-  }
-  return std::max<int64_t>(not_before_us_ - Monotonic(), 0);
+EngineImpl::Pause EngineImpl::WaitLeft(Lane lane) const {
+  Pause pause{Pause::Kind::kTime, {}, lane};
+  pause.flushing = flushing_;
+  const int64_t until = pause.flushing ? flush_not_before_us_ : not_before_us_;
+  pause.wait = microseconds(std::max<int64_t>(until - Monotonic(), 0));
+  return pause;
 }
 
 // Memory or threads that have run out end a session, not the application.
@@ -63,27 +72,36 @@ EngineImpl::Pause EngineImpl::WorkerStep(Lane lane) {
     return Status::Ok();
   });
   phase_ = Phase::kLock;
-  return Await(kRetryLater, false);
+  retry_is_local_ = true;
+  return AwaitRetry();
 }
 
 EngineImpl::Pause EngineImpl::Step(Lane lane) {
   ++looks_;
-  if (const int64_t left = MicrosToAwait(); left > 0) {
-    return {Pause::Kind::kTime, microseconds(left), lane};
+  if (phase_ != Phase::kShip && phase_ != Phase::kClose && !Interrupted()) {
+    if (const Pause left = WaitLeft(lane); left.wait.count() > 0) {
+      return left;
+    }
   }
   switch (phase_) {
     case Phase::kLock: {
       if (Interrupted()) {
         return {Pause::Kind::kEnd};
       }
+      if (state_dir_.locked() && !state_dir_.CheckInPlace().ok()) {
+        state_dir_.Unlock();  // nobody else sees it
+      }
       auto locked = state_dir_.TryLock();
+      if (const Status mapped = shared_->Reopen(); locked.ok() && *locked && !mapped.ok()) {
+        return EndSession(EndFor(mapped));
+      }
       if (!locked.ok() || !*locked) {
         if (flushing_) {
           flushed_ = true;
           return {Pause::Kind::kEnd};  // the one that ships has the commits
         }
         SetState(EngineState::kStandby, locked.status());
-        return Await(kStandbyPoll, true);
+        return Await(kStandbyPoll, kNoWait);
       }
       phase_ = Phase::kOpen;
       return {Pause::Kind::kNone, {}, Lane::kStart};
@@ -110,6 +128,7 @@ EngineImpl::Pause EngineImpl::Step(Lane lane) {
       scanned_ = false;
       started_ = true;
       ShowUploads(Status::Ok());
+      shipping_since_us_ = Monotonic();
       phase_ = Phase::kShip;
       return {Pause::Kind::kNone, {}, Lane::kShip};
     }
@@ -125,12 +144,14 @@ EngineImpl::Pause EngineImpl::Step(Lane lane) {
       if (Interrupted() || flushing_) {
         return {Pause::Kind::kEnd};
       }
-      return Await(kEndedSleep, true);
+      return Await(kEndedSleep, kNoWait);
   }
   return {Pause::Kind::kEnd};
 }
 
 EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
+  retry_is_local_ =
+      status.code() != StatusCode::kUnavailable && status.code() != StatusCode::kDeadlineExceeded;
   switch (status.code()) {
     case StatusCode::kCancelled:
       ended_behind_ = true;  // in the middle of something
@@ -153,8 +174,9 @@ EngineImpl::SessionEnd EngineImpl::EndFor(const Status& status) {
     default:
       // The WAL and its index did not fit together, or a bug of ours: what was shipped stands, and
       // a new start compares every page.
-      SetState(EngineState::kStarting, status);
-      Log(LogLevel::kError, "starting again: " + status.ToString());
+      if (SetState(EngineState::kStarting, status)) {
+        Log(LogLevel::kError, "starting again: " + status.ToString());
+      }
       return std::exchange(last_restart_us_, Monotonic()) > Monotonic() - kRestartsEveryMicros
                  ? SessionEnd::kRetryLater
                  : SessionEnd::kRestart;
@@ -182,6 +204,9 @@ EngineImpl::Pause EngineImpl::EndSession(SessionEnd end) {
 }
 
 EngineImpl::Pause EngineImpl::AfterSession() {
+  if (started_ && Monotonic() - shipping_since_us_ > kLastedMicros) {
+    retry_pause_ = kNoWait;
+  }
   CloseSession();
   phase_ = Phase::kLock;
   switch (session_end_) {
@@ -190,8 +215,7 @@ EngineImpl::Pause EngineImpl::AfterSession() {
     case SessionEnd::kRestart:
       break;
     case SessionEnd::kRetryLater:
-      // Also while flushing: as long as the one who stops us is willing to wait.
-      return Await(kRetryLater, false);
+      return AwaitRetry();
     case SessionEnd::kFenced:
     case SessionEnd::kFailed:
       phase_ = Phase::kEnded;
@@ -236,7 +260,7 @@ void EngineImpl::WorkerMain() {
       case Pause::Kind::kTime: {
         std::unique_lock lock(state_mutex_);
         upload_cv_.wait_for(lock, pause.wait,
-                            [&] { return Interrupted() || (until_flush_ && flushing_); });
+                            [&] { return Interrupted() || flushing_ != pause.flushing; });
         break;
       }
       case Pause::Kind::kEnd:

@@ -6,6 +6,9 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint64_t kMinImageLogBytes = 8 << 20;
+// Times the first pause.
+constexpr int kMostRetry = 4;
+constexpr int kMostRetryLocal = 16;
 
 }  // namespace
 
@@ -78,6 +81,11 @@ StartAction DecideStart(const StartInputs& in) {
       break;
   }
   return StartAction::kRefuse;
+}
+
+std::chrono::milliseconds NextRetryPause(std::chrono::milliseconds last,
+                                         std::chrono::milliseconds first, bool local) {
+  return std::clamp(last * 2, first, first * (local ? kMostRetryLocal : kMostRetry));
 }
 
 std::string RefusalMessage(const StartInputs& in, const std::string& replica) {

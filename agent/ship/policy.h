@@ -2,6 +2,7 @@
 // The engine's decisions as pure functions: when to cut a segment, make room in the WAL, ship an
 // image, and what to do at a start. The loops that act on them are in engine_*.cc.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -62,6 +63,13 @@ enum class StartAction {
   kRefuse,
 };
 StartAction DecideStart(const StartInputs& in);
+
+// How long after a start that failed, or a session that failed soon after it, the next one begins:
+// `first`, then twice as long as `last`, the pause before. What is wrong with this machine (a full
+// disk) may cost a reading of the whole database each time; a store that is away is asked first.
+std::chrono::milliseconds NextRetryPause(std::chrono::milliseconds last,
+                                         std::chrono::milliseconds first, bool local);
+
 // The refusal's text with the ways on.
 std::string RefusalMessage(const StartInputs& in, const std::string& replica);
 

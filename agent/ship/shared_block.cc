@@ -34,25 +34,64 @@ void FutexWakeAll(std::atomic<uint32_t>& word) {
 
 Result<std::unique_ptr<SharedBlock>> SharedBlock::Open(const std::string& path) {
   std::unique_ptr<SharedBlock> block(new SharedBlock);
-  ASSIGN_OR_RETURN(const Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  block->path_ = path;
   block->directory_ = DirectoryOf(path);
-  int error = posix_fallocate(fd.get(), 0, sizeof(Layout));
+  ASSIGN_OR_RETURN(const Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  RETURN_IF_ERROR(block->Map(fd));
+  return block;
+}
+
+Status SharedBlock::Map(const Fd& fd) {
+  struct stat st {};
+  if (fstat(fd.get(), &st) != 0) {
+    return ErrnoStatus(errno, "look at", path_);
+  }
+  const int error = posix_fallocate(fd.get(), 0, sizeof(Layout));
   if (error != 0) {
-    return ErrnoStatus(error, "allocate", path);
+    return ErrnoStatus(error, "allocate", path_);
   }
   void* map = mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (map == MAP_FAILED) {
-    return ErrnoStatus(errno, "map", path);
+    return ErrnoStatus(errno, "map", path_);
   }
-  block->layout_ = static_cast<Layout*>(map);
+  auto* layout = static_cast<Layout*>(map);
   uint32_t found = 0;
-  if (!block->layout_->version.compare_exchange_strong(found, kLayoutVersion) &&
-      found != kLayoutVersion) {
-    return FailedPreconditionError(path +
+  const bool is_new = layout->version.compare_exchange_strong(found, kLayoutVersion);
+  if (!is_new && found != kLayoutVersion) {
+    munmap(map, sizeof(Layout));
+    return FailedPreconditionError(path_ +
                                    " is of another version of this library, hint: stop all "
                                    "processes that ship this database, then remove it");
   }
-  return block;
+  if (layout_ == nullptr) {
+    layout_ = layout;
+  } else {
+    if (is_new) {
+      layout->timeline = layout_->timeline.load();
+      layout->captured_txid = layout_->captured_txid.load();
+      layout->shipped_txid = layout_->shipped_txid.load();
+    }
+    // Before the change: whoever saw anything of the other file sees this, too.
+    mapping_.fetch_add(1, std::memory_order_seq_cst);
+    if (mremap(map, sizeof(Layout), sizeof(Layout), MREMAP_MAYMOVE | MREMAP_FIXED, layout_) ==
+        MAP_FAILED) {
+      const Status failed = ErrnoStatus(errno, "map", path_);
+      munmap(map, sizeof(Layout));
+      return failed;
+    }
+  }
+  device_ = st.st_dev;
+  inode_ = st.st_ino;
+  return Status::Ok();
+}
+
+Status SharedBlock::Reopen() {
+  struct stat st {};
+  if (stat(path_.c_str(), &st) == 0 && st.st_dev == device_ && st.st_ino == inode_) {
+    return Status::Ok();
+  }
+  ASSIGN_OR_RETURN(const Fd fd, OpenFile(path_, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  return Map(fd);
 }
 
 SharedBlock::~SharedBlock() {

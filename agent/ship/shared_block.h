@@ -7,6 +7,8 @@
 // Words that are slept on are futexes in a shared file mapping (futex(2), without
 // FUTEX_PRIVATE_FLAG). All members are lock-free atomics; any thread of any process may use them.
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -61,6 +63,13 @@ class SharedBlock {
   // Maps `path`, creating it (0600) with its blocks allocated, so that a full disk cannot raise
   // SIGBUS in the application later.
   static Result<std::unique_ptr<SharedBlock>> Open(const std::string& path);
+  // Maps what is at the path now, if it is another file (made anew if there is none), at the same
+  // address: any thread may go on using the block meanwhile. TXIDs are carried over into a new
+  // file, tickets are not: see mapping(). One thread at a time.
+  Status Reopen();
+  // Another number after each Reopen that found another file: what was read of a ticket before is
+  // worth nothing then.
+  uint32_t mapping() const { return mapping_.load(std::memory_order_seq_cst); }
   ~SharedBlock();
   SharedBlock(const SharedBlock&) = delete;
   SharedBlock& operator=(const SharedBlock&) = delete;
@@ -97,8 +106,15 @@ class SharedBlock {
 
  private:
   SharedBlock() = default;
+  // In place of what is mapped, if anything is. kFailedPrecondition for a file of another version.
+  Status Map(const Fd& fd);
+
+  std::string path_;
   std::string directory_;
   Layout* layout_ = nullptr;
+  std::atomic<uint32_t> mapping_{0};
+  dev_t device_ = 0;  // of the file
+  ino_t inode_ = 0;
 };
 
 }  // namespace sqlite_s3

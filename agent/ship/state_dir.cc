@@ -26,6 +26,13 @@ std::string MachineId() {
   return id;
 }
 
+bool IsFileAt(const Fd& fd, const std::string& path) {
+  struct stat open {};
+  struct stat there {};
+  return fstat(fd.get(), &open) == 0 && stat(path.c_str(), &there) == 0 &&
+         open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
 }  // namespace
 
 Result<StateDir> StateDir::Open(const std::string& path) {
@@ -48,12 +55,16 @@ Result<bool> StateDir::TryLock() {
   if (lock_) {
     return true;
   }
+  RETURN_IF_ERROR(MakeDirectories(path_, 0700, Durability::kVisible));
   auto lock = FileLock::TryAcquire(path("lock"));
   if (!lock.ok()) {
     if (lock.code() == StatusCode::kFailedPrecondition) {
       return false;
     }
     return lock.status();
+  }
+  if (!IsFileAt(lock->fd(), path("lock"))) {
+    return false;  // removed while it was locked: the next try finds, or makes, another one
   }
   // What a process killed while it wrote its identity left behind. Only the holder of the lock
   // writes one.
@@ -65,6 +76,13 @@ Result<bool> StateDir::TryLock() {
   }
   lock_.emplace(std::move(lock).value());
   return true;
+}
+
+Status StateDir::CheckInPlace() const {
+  return IsFileAt(lock_->fd(), path("lock"))
+             ? Status::Ok()
+             : NotFoundError("the state directory " + path_ +
+                             " was removed or replaced while this process ships");
 }
 
 Result<std::string> StateDir::Place() const {

@@ -32,8 +32,12 @@ class StateDir {
   // Creates the directory (0700) if absent. kFailedPrecondition when it belongs to somebody else.
   static Result<StateDir> Open(const std::string& path);
 
-  // True when this process is now (or already was) the one that ships.
+  // True when this process is now (or already was) the one that ships. Makes the directory anew if
+  // it is gone.
   Result<bool> TryLock();
+  // kNotFound when the lock that is held is not the one that others find any more: the directory
+  // was removed or replaced, and what is there may be another process's. REQUIRES: locked().
+  Status CheckInPlace() const;
   void Unlock() { lock_.reset(); }
   bool locked() const { return lock_.has_value(); }
 

@@ -202,12 +202,18 @@ Status WriteFileAtomically(const std::string& path, ByteSpan bytes, mode_t mode,
   std::string directory = DirectoryOf(path);
   std::string name = path.substr(path.rfind('/') + 1);  // npos + 1 == 0
   std::string temp = directory + "/." + name + ".tmp-" + HexEncode(nonce);
-  ASSIGN_OR_RETURN(Fd fd, OpenFile(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
-  Status status = WriteAll(fd, bytes, temp);
+  // Errors name the file itself: a reason that lasts is then always the same one.
+  Fd fd(Retry([&] {
+    return ::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+  }));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "write", path);
+  }
+  Status status = WriteAll(fd, bytes, path);
   // The content first: a name that is durable before its content shows an empty file after a power
   // loss.
   if (status.ok() && durability == Durability::kDurable) {
-    status = SyncFile(fd, temp);
+    status = SyncFile(fd, path);
   }
   if (status.ok() && ::rename(temp.c_str(), path.c_str()) != 0) {
     status = ErrnoStatus(errno, "rename to", path);

@@ -109,6 +109,7 @@ Status ShippedDatabase::TryStart() {
   config.shared_limits = options_.limits;
   config.clock = options_.clock;
   config.pool = pool_;
+  config.first_retry = options_.first_retry;
   config.log = [this](LogLevel, const std::string& message) {
     std::lock_guard lock(log_mutex_);
     log_.push_back(message);

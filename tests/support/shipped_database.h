@@ -34,6 +34,7 @@ class ShippedDatabase {
     ShipOptions ship;
     std::shared_ptr<RateLimiter> limits;
     const Clock* clock = &Clock::Real();
+    std::chrono::milliseconds first_retry{2000};
     Options() { ship.interval = std::chrono::milliseconds(20); }
   };
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <vector>
+
 namespace sqlite_s3 {
 namespace {
 
@@ -172,6 +175,24 @@ TEST_F(StartTest, SomebodyElsesIsRefusedUnlessToldOtherwise) {
   EXPECT_EQ(Decide(), StartAction::kRefuse);
   in.passed_head = true;  // the same database, moved
   EXPECT_EQ(Decide(), StartAction::kResync);
+}
+
+TEST(RetryTest, PausesGrowAndLessForAStoreThanForThisMachine) {
+  using std::chrono::seconds;
+  const auto pauses = [](bool local) {
+    std::vector<std::chrono::milliseconds> all;
+    for (int i = 0; i < 6; ++i) {
+      all.push_back(
+          NextRetryPause(i == 0 ? seconds(0) : all.back(), std::chrono::milliseconds(2000), local));
+    }
+    return all;
+  };
+  EXPECT_EQ(pauses(false),
+            (std::vector<std::chrono::milliseconds>{seconds(2), seconds(4), seconds(8), seconds(8),
+                                                    seconds(8), seconds(8)}));
+  EXPECT_EQ(pauses(true),
+            (std::vector<std::chrono::milliseconds>{seconds(2), seconds(4), seconds(8), seconds(16),
+                                                    seconds(32), seconds(32)}));
 }
 
 }  // namespace
