@@ -59,9 +59,14 @@ Result<LiveState> ReadLiveState(const std::string& path, const PageHasher& hashe
   }
   LiveState live;
   ASSIGN_OR_RETURN(const int64_t page_size, db.QueryInt("PRAGMA page_size"));
-  ASSIGN_OR_RETURN(const int64_t page_count, db.QueryInt("PRAGMA page_count"));
   live.page_size = static_cast<uint32_t>(page_size);
-  live.page_count = static_cast<uint32_t>(page_count);
+  // What the next commit starts from. PRAGMA page_count is what the header says, and a file may be
+  // larger than that (SQLITE_FCNTL_CHUNK_SIZE).
+  live.page_count = state->page_count;
+  if (state->max_frame == 0) {
+    ASSIGN_OR_RETURN(const uint64_t size, index.DatabaseFileSize());
+    live.page_count = static_cast<uint32_t>(size / live.page_size);
+  }
   Bytes page(live.page_size);
   for (PageNumber number = 1; number <= live.page_count; ++number) {
     if (number == LockBytePage(live.page_size)) {

@@ -60,6 +60,8 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   if (!InLane(Lane::kCheckpoint)) {
     return Status::Ok();
   }
+  // A checkpoint of ours would hide what somebody else wrote to the file.
+  RETURN_IF_ERROR(capture_->CheckFilesInPlace());
   auto outcome = capture_->MakeRoom(*this);
   if (unsafe) {  // until the WAL was emptied, which readers and busy writers keep us from
     unsafe_wait_us_ = std::clamp(unsafe_wait_us_ * 2, kMinUnsafeMicros, kMaxUnsafeMicros);

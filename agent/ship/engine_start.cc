@@ -31,10 +31,14 @@ void EngineImpl::MakeEncoder() {
 // database as it is. If not, nothing of it stays.
 Result<bool> EngineImpl::VerifyTail() {
   MakeEncoder();
-  for (const CapturedCommit& commit : queue_) {
-    RETURN_IF_ERROR(encoder_->Add(commit));
+  Status added;
+  for (size_t i = 0; i < queue_.size() && added.ok(); ++i) {
+    added = encoder_->Add(queue_[i]);
   }
-  const bool right = encoder_->state().checksum == scan_sum_ &&
+  if (!added.ok() && added.code() != StatusCode::kCorruption) {
+    return added;
+  }
+  const bool right = added.ok() && encoder_->state().checksum == scan_sum_ &&
                      encoder_->state().page_count == capture_->page_count();
   if (right) {
     queue_.clear();

@@ -113,6 +113,17 @@ ByteSpan Join(Bytes& all, ByteSpan more) {
 
 }  // namespace
 
+// A page of the file that is not what was shipped: somebody writes to the file behind SQLite's
+// back. Nobody could decode what is encoded with it.
+Status SegmentEncoder::CheckBase(PageNumber page, ByteSpan base) {
+  ASSIGN_OR_RETURN(const uint64_t shipped, hashes_.Get(page));
+  if (hasher_.Hash(page, base) == shipped) {
+    return Status::Ok();
+  }
+  return CorruptionError("page " + std::to_string(page) +
+                         " of the database file is not what it was, and no commit changed it");
+}
+
 Status SegmentEncoder::Add(const CapturedCommit& commit) {
   Scratch& scratch = Use();
   CommitRecord record;
@@ -127,6 +138,11 @@ Status SegmentEncoder::Add(const CapturedCommit& commit) {
   }
   if (!all_based) {
     record.flags |= kCommitWholePages;
+  }
+  for (const CapturedPage& page : commit.pages) {  // before the table is touched
+    if (page.base_was_read && PageHasBase(page.number, state_.page_count, record.flags)) {
+      RETURN_IF_ERROR(CheckBase(page.number, page.base.bytes()));
+    }
   }
   uint64_t checksum = state_.checksum;
   RETURN_IF_ERROR(DropTruncatedPages(commit.page_count, &checksum));
@@ -211,6 +227,9 @@ Status SegmentEncoder::AddStreamed(const StreamedCommit& commit, bool with_bases
         base = std::span<uint8_t>(scratch.bases).last(page_size);
       }
       RETURN_IF_ERROR(read(i, content, base));
+      if (!base.empty()) {
+        RETURN_IF_ERROR(CheckBase(commit.pages[i], base));
+      }
       if (!commit.checksum) {
         RETURN_IF_ERROR(HashPage(commit.pages[i], content, &checksum));
       }
@@ -290,7 +309,7 @@ void MergeCommits(CapturedCommit& earlier, CapturedCommit later) {
       // page that they added is always among theirs.
       merged.push_back(std::move(*b++));
     } else {
-      merged.push_back({b->number, std::move(b->content), std::move(a->base)});
+      merged.push_back({b->number, std::move(b->content), std::move(a->base), a->base_was_read});
       ++a;
       ++b;
     }

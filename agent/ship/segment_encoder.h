@@ -104,6 +104,7 @@ class SegmentEncoder {
                    const CapturedPlace& told);
   Bytes EncodeTold();
   Status DropTruncatedPages(uint32_t page_count, uint64_t* checksum);
+  Status CheckBase(PageNumber page, ByteSpan base);
   Status HashPage(PageNumber page, ByteSpan content, uint64_t* checksum);
 
   Config config_;

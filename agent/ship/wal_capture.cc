@@ -58,7 +58,7 @@ Status WalCapture::OnReset(const WalIndexHeader& header) {
   last_frame_.clear();
   running_ = {};
   position_ = PositionAt(0);
-  return Status::Ok();
+  return CheckNobodyElseWrote();  // before checkpoints of the new one hide it
 }
 
 Result<const uint8_t*> WalCapture::FrameBytes(uint32_t frame, uint32_t last) {
@@ -219,9 +219,10 @@ bool HasAllNewPages(const std::vector<Frame>& tx, uint32_t before, uint32_t afte
 
 }  // namespace
 
-Result<PagePtr> WalCapture::PreviousVersion(PageNumber page) {
+Result<PagePtr> WalCapture::PreviousVersion(PageNumber page, bool* was_read) {
   auto cached = cache_.find(page);
-  if (cached != cache_.end() && cached->second) {
+  *was_read = cached == cache_.end() || !cached->second;
+  if (!*was_read) {
     return cached->second;
   }
   PagePtr p = PagePtr::Make(page_size_, *config_.account);
@@ -264,11 +265,12 @@ Status WalCapture::Emit(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t fr
   const bool bases = sink.WantsBases() && !commit.whole_pages;
   commit.pages.reserve(tx.size());
   for (TxFrame& t : tx) {
-    CapturedPage& page = commit.pages.emplace_back(CapturedPage{t.page, std::move(t.content), {}});
+    CapturedPage& page =
+        commit.pages.emplace_back(CapturedPage{t.page, std::move(t.content), {}, false});
     bool aside = sink.WantsPrevious(t.page);
     bool based = bases && t.page <= page_count_;
     if (aside || based) {
-      ASSIGN_OR_RETURN(PagePtr previous, PreviousVersion(t.page));
+      ASSIGN_OR_RETURN(PagePtr previous, PreviousVersion(t.page, &page.base_was_read));
       if (aside) {
         sink.SetAside(t.page, previous);
       }

@@ -37,6 +37,7 @@ struct CapturedPage {
   PageNumber number = 0;
   PagePtr content;
   PagePtr base;  // version as of the commit before; none: new page, or not to be trusted
+  bool base_was_read = false;  // from the files now, not what was captured before
 };
 
 struct CapturedCommit {
@@ -178,7 +179,8 @@ class WalCapture {
   // The version before `big()`: only between Capture returning kBigCommit and FinishBigCommit.
   Status ReadPrevious(PageNumber page, std::span<uint8_t> out) { return ReadPage(page, out); }
 
-  // kCorruption when the -wal or the database file is not the one at its path any more.
+  // kCorruption when the -wal or the database file is not the one at its path any more, or somebody
+  // wrote to the database file since the last look and no checkpoint did.
   Status CheckFilesInPlace();
 
   // The live database as captured: what PassedThrough compares with.
@@ -239,12 +241,27 @@ class WalCapture {
   Result<WalIndexHeader> ReadIndex();
   Status OnReset(const WalIndexHeader& header);
   Status EnsureWalFile(const WalIndexHeader& header);
+  // What SQLite says of the checkpoints so far, and what the file system says of the file that they
+  // write to.
+  struct Checkpoints {
+    uint32_t salt1 = 0, attempted = 0, done = 0;
+    bool operator==(const Checkpoints&) const = default;
+  };
+  struct FileWritten {
+    Checkpoints checkpoints;
+    int64_t time_ns = 0;
+    int64_t size_bytes = 0;
+  };
+  Status CheckNobodyElseWrote();
+  Checkpoints LookAtCheckpoints() const;
+  // nullopt: a checkpoint began or ended meanwhile.
+  Result<std::optional<FileWritten>> LookAtFile() const;
   Result<CaptureOutcome> CaptureCommit(CaptureSink& sink, const WalIndexHeader& header);
   Status CheckFrame(const WalIndexHeader& header, uint32_t frame, const uint8_t* bytes);
   Result<const uint8_t*> FrameBytes(uint32_t frame, uint32_t last);
   Status Emit(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t frame, uint32_t commit_pages);
   void EmitBig(CaptureSink& sink, std::vector<TxFrame>& tx, uint32_t frame, uint32_t commit_pages);
-  Result<PagePtr> PreviousVersion(PageNumber page);
+  Result<PagePtr> PreviousVersion(PageNumber page, bool* was_read);
   void Remember(PageNumber page, const PagePtr& content);
   WalPosition PositionAt(uint32_t frame) const;
 
@@ -260,6 +277,7 @@ class WalCapture {
   std::optional<WalFile> wal_;
 
   uint64_t database_inode_ = 0;
+  std::optional<FileWritten> file_written_;
   uint32_t page_size_ = 0;
   uint32_t page_count_ = 0;
   uint32_t salt1_ = 0, salt2_ = 0;

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 #include "agent/ship/wal_capture.h"
+#include "common/os/errno_status.h"
 
 namespace sqlite_s3 {
 Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
@@ -49,6 +52,8 @@ Status WalCapture::OpenConnections() {
   pinned_ = 0;
   // A connection has a wal-index once it has read the database.
   ASSIGN_OR_RETURN(index_, WalIndexView::Attach(connections_[0].get()));
+  // Before the first page is read: whatever changes behind SQLite's back from here on is seen.
+  ASSIGN_OR_RETURN(file_written_, LookAtFile());
   return Status::Ok();
 }
 
@@ -122,7 +127,61 @@ Status WalCapture::CheckFilesInPlace() {
   if (wal_ && !wal_->StillLinked()) {
     return CorruptionError("'" + wal_path_ + "' was removed while the database was open");
   }
-  return Status::Ok();
+  return CheckNobodyElseWrote();
+}
+
+Status WalCapture::CheckNobodyElseWrote() {
+  if (index_.PeekSalt1() != salt1_) {
+    return Status::Ok();  // a WAL that is yet to be captured: where the last one ended tells more
+  }
+  ASSIGN_OR_RETURN(const auto now, LookAtFile());
+  const auto before = std::exchange(file_written_, now);
+  if (!now || !before ||
+      (now->time_ns == before->time_ns && now->size_bytes == before->size_bytes)) {
+    return Status::Ok();
+  }
+  const Checkpoints& c = now->checkpoints;
+  const Checkpoints& was = before->checkpoints;
+  const bool one_reset = c.salt1 != was.salt1 && wal_before_ && wal_before_->salt1 == was.salt1;
+  if (one_reset) {
+    // To begin a WAL anew writes nothing to the file.
+    if (c.attempted != 0 || wal_before_->frame != was.done) {
+      return Status::Ok();
+    }
+  } else if (c != was) {
+    return Status::Ok();
+  }
+  if (c.attempted != c.done && (index_.CheckpointIsRunning() || LookAtCheckpoints() != c)) {
+    return Status::Ok();  // a long one, or a second try
+  }
+  return CorruptionError("database '" + config_.database_path +
+                         "' was written to while it was open, and not by SQLite");
+}
+
+WalCapture::Checkpoints WalCapture::LookAtCheckpoints() const {
+  // In the order in which a checkpoint sets them, backwards: one that wrote to the file before we
+  // looked at that has told so in one of these.
+  Checkpoints c;
+  c.done = index_.BackfilledFrames();
+  c.attempted = index_.BackfillAttemptedFrames();
+  c.salt1 = index_.PeekSalt1();
+  return c;
+}
+
+Result<std::optional<WalCapture::FileWritten>> WalCapture::LookAtFile() const {
+  constexpr int64_t kNanosPerSecond = 1'000'000'000;
+  FileWritten written;
+  written.checkpoints = LookAtCheckpoints();
+  struct stat st {};
+  if (stat(config_.database_path.c_str(), &st) != 0) {
+    return ErrnoStatus(errno, "look at", config_.database_path);
+  }
+  if (LookAtCheckpoints() != written.checkpoints) {
+    return std::optional<FileWritten>();
+  }
+  written.time_ns = int64_t{st.st_mtim.tv_sec} * kNanosPerSecond + st.st_mtim.tv_nsec;
+  written.size_bytes = st.st_size;
+  return std::optional<FileWritten>(written);
 }
 
 Status WalCapture::CheckDatabase(Connection& connection) {

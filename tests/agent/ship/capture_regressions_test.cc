@@ -18,6 +18,7 @@
 #include "common/os/file.h"
 #include "common/sqlite/connection.h"
 #include "tests/support/capture_sinks.h"
+#include "tests/support/run_program.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -335,6 +336,59 @@ TEST_F(CaptureRegressionTest, ResetAfterARecoveryWhileThePinWasAsideIsNoticed) {
   };
   EXPECT_STATUS(capture->StepAside(sink, std::chrono::milliseconds(1)), StatusCode::kCorruption);
   EXPECT_FALSE(when_pin_is_given_up);
+}
+
+// cp puts another file's content under the name, inode and locks of one that is shipped. Nothing in
+// the WAL tells, and whatever was shipped then was of a database that nobody had.
+TEST_F(CaptureRegressionTest, AFileThatIsWrittenBehindSqlitesBackIsNoticedOnce) {
+  ASSERT_OK(app.Exec("create table t(b); insert into t values(zeroblob(9000))"));
+  // By another process: closing the file here would drop SQLite's locks.
+  const auto in_shell = [this](const std::string& command) {
+    return RunProgram({"/bin/sh", "-c", command, path}).Succeeded();
+  };
+  ASSERT_TRUE(in_shell("touch -d 2001-01-01 \"$0\""));
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  EXPECT_OK(capture->CheckFilesInPlace());
+  ASSERT_TRUE(in_shell("printf x | dd conv=notrunc bs=1 seek=9000 status=none of=\"$0\""));
+  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
+  EXPECT_OK(capture->CheckFilesInPlace());
+}
+
+// The application's first commit onto such a file begins the WAL anew: its checkpoints seemed to be
+// why the file was not what it had been.
+TEST_F(CaptureRegressionTest, AWalThatIsBegunAnewDoesNotHideAWriteBehindSqlitesBack) {
+  ASSERT_OK(app.Exec("create table t(b); insert into t values(zeroblob(9000))"));
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  ASSERT_OK_AND_ASSIGN(const CheckpointOutcome room, capture->MakeRoom(sink));
+  ASSERT_TRUE(room.complete);
+  EXPECT_OK(capture->CheckFilesInPlace());
+  ASSERT_TRUE(RunProgram({"/bin/sh", "-c", "touch -d 2001-01-01 \"$0\"", path}).Succeeded());
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  EXPECT_STATUS(capture->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
+  EXPECT_EQ(capture->wal_resets(), 1U);
+}
+
+TEST_F(CaptureRegressionTest, WhatCheckpointsWriteToTheFileIsNotTakenForSomebodyElses) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ASSERT_OK_AND_ASSIGN(Connection reader, Connection::Open(path, SQLITE_OPEN_READWRITE, "", 0));
+  ForgetfulSink sink;
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_OK(app.Exec("insert into t values(randomblob(9000))"));
+    if (round % 3 == 0) {  // one that must stop half-way
+      ASSERT_OK(reader.Exec("BEGIN; SELECT count(*) FROM t"));
+    }
+    ASSERT_OK(app.Exec("update t set b=randomblob(9000)"));
+    ASSERT_OK(capture->MovePin(sink).status());
+    ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
+    EXPECT_OK(capture->CheckFilesInPlace());
+    if (round % 3 == 0) {
+      ASSERT_OK(reader.Exec("END"));
+    }
+    ASSERT_OK(capture->MakeRoom(sink).status());
+    EXPECT_OK(capture->CheckFilesInPlace());
+  }
 }
 
 }  // namespace
