@@ -97,10 +97,13 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status StartResync();
   Status KeepToldTxids();
   Status StartTimeline(Txid parent, TimelineReason reason, bool supersedes);
+  Status CloseLine();
   Status PushPart(const PartRef& ref, Bytes bytes);
   Status AwaitSpool(uint64_t bytes);
+  SegmentEncoder::Config EncoderConfig() const;
   void MakeEncoder();
   void CloseSession();
+  static std::string LineName(const TimelineDocument& line);
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
 
   // engine_worker.cc

@@ -6,7 +6,7 @@
 
 namespace sqlite_s3 {
 
-void EngineImpl::MakeEncoder() {
+SegmentEncoder::Config EngineImpl::EncoderConfig() const {
   SegmentEncoder::Config c;
   c.page_size = capture_->page_size();
   c.sqlite_version = static_cast<uint32_t>(sqlite3_libversion_number());
@@ -15,6 +15,11 @@ void EngineImpl::MakeEncoder() {
   c.writer = identity_.writer;
   c.checksum_key = replica_->document().checksum_key;
   c.level = config_.options.compression_level;
+  return c;
+}
+
+void EngineImpl::MakeEncoder() {
+  SegmentEncoder::Config c = EncoderConfig();
   c.inbox = inbox_.get();
   if (inbox_) {
     c.detail = config_.options.statements == StatementLevel::kValues ? StatementDetail::kValues
@@ -55,6 +60,7 @@ Result<bool> EngineImpl::VerifyTail() {
 // REQUIRES: capture_mutex_, everything captured: queue_ is empty and scan_ is the live database.
 Status EngineImpl::ActOnStart(StartAction action) {
   identity_.timeline = timeline_;
+  identity_.begins.clear();
   identity_.fenced.clear();
   // Before the first segment under this name: a restart must know that it was ours.
   RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
@@ -254,6 +260,36 @@ Status EngineImpl::PushPart(const PartRef& ref, Bytes bytes) {
   return Status::Ok();
 }
 
+// The next key of the line that is left gets a commit that changes nothing. Whoever carries our
+// name too (a machine and its clone) and goes on with that line is fenced by it: else it would ship
+// to where "latest" does not look, without a word.
+Status EngineImpl::CloseLine() {
+  ASSIGN_OR_RETURN(const Head last, replica_->FindHead(timelines_, timeline_));
+  SegmentEncoder encoder(EncoderConfig(),
+                         HistoryState{last.txid, last.digest, last.page_count, last.db_checksum},
+                         *hashes_);
+  SegmentEncoder::StreamedCommit same;
+  same.time_us = Now();
+  same.flags = kCommitResync | kCommitTimeUpperBound;
+  same.page_count = last.page_count;
+  same.checksum = last.db_checksum;
+  RETURN_IF_ERROR(encoder.AddStreamed(same, false, {}, {}));
+  ASSIGN_OR_RETURN(const SegmentBuilder::Finished closing, encoder.Cut());
+  const std::string key = keys::LogSegment(timeline_, last.txid.Next());
+  Status put = patient_store_->PutIfAbsent(key, closing.bytes).status();
+  if (put.code() == StatusCode::kAlreadyExists) {
+    ASSIGN_OR_RETURN(const Bytes theirs, patient_store_->Get(key, kMaxSegmentBytes));
+    put = theirs == closing.bytes
+              ? Status::Ok()
+              : FailedPreconditionError(
+                    "another writer of this name, " + FormatWriterId(identity_.writer) +
+                    ", goes on with timeline " + FormatTimeline(timeline_) +
+                    ", which this database is behind, hint: is this machine a copy? Use another "
+                    "replica here, or end the other writer and start again");
+  }
+  return put;
+}
+
 Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supersedes) {
   TimelineDocument line;
   line.timeline = {timelines_.back().timeline.value + 1};
@@ -268,9 +304,14 @@ Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supers
   const bool uploading = uploading_;
   StopUploader();
   RETURN_IF_ERROR(spool_->Clear());
-  // Our name is known here before the line exists there: after a crash in between it is still ours,
-  // and not begun a second time.
+  if (supersedes) {
+    RETURN_IF_ERROR(CloseLine());
+  }
+  // What it will be is known here before the line exists there: after a crash in between it is
+  // still ours, and not begun a second time. Its time, too, for a clone of this machine has our
+  // name.
   identity_.timeline = timeline_;
+  identity_.begins = LineName(line);
   RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
   auto put = patient_store_->PutIfAbsent(keys::TimelineFile(line.timeline),
                                          AsBytes(FormatTimelineDocument(line)));
