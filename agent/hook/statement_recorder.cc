@@ -120,23 +120,15 @@ std::optional<ToldPlace> StatementRecorder::PlaceOf(uint32_t frames) {
 bool StatementRecorder::Wanted(sqlite3_stmt* statement, const char* text,
                                SqlControlStatement* control) {
   const bool reads = sqlite3_stmt_readonly(statement) != 0;
-  if (reads && !MayMatter(text)) {
+  if (!reads && sqlite3_stmt_isexplain(statement) != 0) {
     return false;
   }
-  if (reads) {
-    *control = ParseControl(text);
-    if (control->kind != SqlControl::kNone) {
-      return true;
-    }
-  } else if (sqlite3_stmt_isexplain(statement) != 0) {
-    return false;
-  } else if (!MayMatter(text)) {
-    return true;  // the usual case
-  } else {
-    *control = ParseControl(text);  // BEGIN IMMEDIATE is no reader
-    if (control->kind != SqlControl::kNone) {
-      return true;
-    }
+  if (!MayMatter(text)) {
+    return !reads;  // the usual case
+  }
+  *control = ParseControl(text);  // BEGIN IMMEDIATE is no reader
+  if (control->kind != SqlControl::kNone) {
+    return true;
   }
   const std::string pragma = PragmaName(text);
   if (!pragma.empty()) {
