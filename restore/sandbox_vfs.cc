@@ -215,7 +215,8 @@ SandboxVfs::SandboxVfs(PageStore& pages, uint32_t page_size, uint64_t most_bytes
   vfs_.xCurrentTime = [](sqlite3_vfs* vfs, double* days) {
     auto* self = static_cast<SandboxVfs*>(vfs->pAppData);
     self->clock_asked_ = true;
-    *days = static_cast<double>(self->clock_us_ / 1000 + kUnixEpochInJulianMs) / 86400000.0;
+    const int64_t ms = self->clock_us_ / 1000 + kUnixEpochInJulianMs;
+    *days = static_cast<double>(ms) / 86400000.0;
     return SQLITE_OK;
   };
   vfs_.xGetLastError = LastError;

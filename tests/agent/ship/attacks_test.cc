@@ -234,7 +234,7 @@ TEST(AttacksTest, WritersInOtherProcesses) {
     }
     EXPECT_EQ(failed, 0);
     db.Sync();
-    EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+    EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u) << testing::PrintToString(db.log());
     db.CheckHead();  // and on the way every commit's checksum, and every image
   }
 }
