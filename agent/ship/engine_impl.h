@@ -103,7 +103,6 @@ class EngineImpl final : public Engine, private CaptureSink {
   SegmentEncoder::Config EncoderConfig() const;
   void MakeEncoder();
   void CloseSession();
-  static std::string LineName(const TimelineDocument& line);
   Result<TimelineId> OurTimeline(const std::vector<TimelineDocument>& timelines);
 
   // engine_worker.cc

@@ -19,20 +19,20 @@ Result<uint64_t> RandomU64() {
 
 }  // namespace
 
-std::string EngineImpl::LineName(const TimelineDocument& line) {
-  return FormatTimeline(line.timeline) + "@" + std::to_string(line.created_us);
-}
-
-// The line we append to: the one in our identity, or the one that we began just before a crash.
+// The line we append to: the one in our identity, or a line of ours that left it: just before a
+// crash, or after the state directory was put back to what it had been.
 Result<TimelineId> EngineImpl::OurTimeline(const std::vector<TimelineDocument>& timelines) {
   TimelineId at = identity_.timeline;
-  for (const TimelineDocument& line : timelines) {
-    if (line.parent == at && line.writer == identity_.writer &&
-        LineName(line) == identity_.begins) {
-      at = line.timeline;
-    } else if (line.parent == at && line.supersedes_parent) {
-      return AbortedError("timeline " + FormatTimeline(at) + " was left for timeline " +
-                          FormatTimeline(line.timeline) + " by another writer");
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (const TimelineDocument& line : timelines) {
+      if (line.parent == at && line.writer == identity_.writer) {
+        at = line.timeline;
+        moved = true;
+      } else if (line.parent == at && line.supersedes_parent) {
+        return AbortedError("timeline " + FormatTimeline(at) + " was left for timeline " +
+                            FormatTimeline(line.timeline) + " by another writer");
+      }
     }
   }
   return at;
@@ -75,7 +75,7 @@ Status EngineImpl::OpenSession() {
     identity_ = *known;
   } else {
     ASSIGN_OR_RETURN(uint64_t writer, RandomU64());
-    identity_ = Identity{{writer}, {}, name, {1}, "", ""};
+    identity_ = Identity{{writer}, {}, name, {1}, ""};
   }
 
   std::optional<WalPosition> resume;

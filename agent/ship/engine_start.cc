@@ -60,7 +60,6 @@ Result<bool> EngineImpl::VerifyTail() {
 // REQUIRES: capture_mutex_, everything captured: queue_ is empty and scan_ is the live database.
 Status EngineImpl::ActOnStart(StartAction action) {
   identity_.timeline = timeline_;
-  identity_.begins.clear();
   identity_.fenced.clear();
   // Before the first segment under this name: a restart must know that it was ours.
   RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
@@ -311,7 +310,6 @@ Status EngineImpl::StartTimeline(Txid parent, TimelineReason reason, bool supers
   // still ours, and not begun a second time. Its time, too, for a clone of this machine has our
   // name.
   identity_.timeline = timeline_;
-  identity_.begins = LineName(line);
   RETURN_IF_ERROR(state_dir_.SaveIdentity(identity_));
   auto put = patient_store_->PutIfAbsent(keys::TimelineFile(line.timeline),
                                          AsBytes(FormatTimelineDocument(line)));

@@ -115,7 +115,7 @@ Result<std::optional<Identity>> StateDir::LoadIdentity() {
     return std::optional<Identity>();
   }
   return std::optional<Identity>(
-      Identity{*writer, *database, text("replica"), *timeline, text("fenced"), text("begins")});
+      Identity{*writer, *database, text("replica"), *timeline, text("fenced")});
 }
 
 Status StateDir::SaveIdentity(const Identity& identity) {
@@ -125,7 +125,6 @@ Status StateDir::SaveIdentity(const Identity& identity) {
                          {"replica", identity.replica},
                          {"timeline", FormatTimeline(identity.timeline)},
                          {"fenced", identity.fenced},
-                         {"begins", identity.begins},
                          {"place", place}};
   // Durable before the first segment can carry this writer id: a writer that forgot its name after
   // a power loss would find its own replica somebody else's.

@@ -25,7 +25,6 @@ struct Identity {
   std::string replica;     // ObjectStore::Describe()
   TimelineId timeline;     // the line we append to
   std::string fenced;      // why we may not append any more; empty: we may
-  std::string begins;      // the line that we were about to begin: number and time; empty: none
 };
 
 class StateDir {

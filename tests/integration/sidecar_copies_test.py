@@ -62,6 +62,11 @@ class Machines(Copies):
         """The machine's disk as it is, on another machine: the same inode numbers and machine id."""
         path = os.path.join(self.folder, "clone", "app.db")
         shutil.copytree(os.path.dirname(self.path), os.path.dirname(path))
+        self.same_place(path)
+        return path
+
+    @staticmethod
+    def same_place(path):
         identity = os.path.join(path + "-s3", "identity")
         with open(identity, encoding="utf-8") as file:
             content = json.load(file)
@@ -69,7 +74,6 @@ class Machines(Copies):
         content["place"] = f"{os.stat(path + '-s3').st_ino}@{machine}"
         with open(identity, "w", encoding="utf-8") as file:
             json.dump(content, file)
-        return path
 
     def shipped_and_cloned(self):
         make_database(self.path, "INSERT INTO t VALUES('both', 1)").close()
@@ -95,17 +99,33 @@ class Machines(Copies):
         sidecar.restore(RESTORE, self.replica, self.restored, "--timeline", "1")
         self.assertEqual(rows(self.restored), ["both", "original"])
 
-    def test_a_line_that_a_clone_began_is_not_taken_for_one_s_own(self):
+    def test_an_original_that_starts_again_on_the_clone_s_line_fences_the_clone(self):
         agent, clone = self.shipped_and_cloned()
         agent.stop()
         other = self.start(clone)
         other.wait_for_state(clone, "shipping")
         agent = self.start()
-        agent.wait_for_field(self.path, "waiting_for", "belongs to another writer")
+        agent.wait_for_state(self.path, "shipping")
+        self.check(agent)
         Application(clone).run("INSERT INTO t VALUES('clone', 1)").close()
-        other.sync(clone)
-        sidecar.restore(RESTORE, self.replica, self.restored)
-        self.assertEqual(rows(self.restored), ["both", "clone"])
+        other.wait_for_state(clone, "fenced")
+        self.check(agent)
+
+    def test_a_disk_put_back_to_before_a_line_of_its_own_goes_on(self):
+        agent, before = self.shipped_and_cloned()
+        agent.stop()
+        for begun in (2, 3):  # each time the snapshot is of timeline 1
+            machine = os.path.dirname(self.path)
+            shutil.rmtree(machine)
+            shutil.copytree(os.path.dirname(before), machine)
+            self.same_place(self.path)
+            agent = self.start()
+            agent.wait_for_state(self.path, "shipping")
+            self.assertEqual(agent.status(self.path)["timeline"], begun)
+            self.check(agent)
+            Application(self.path).run("INSERT INTO t VALUES('again', 1)").close()
+            self.check(agent)
+            agent.stop()
 
 
 class FilesPutOver(Copies):
