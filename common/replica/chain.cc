@@ -135,6 +135,19 @@ Result<Head> Replica::FindHead(const std::vector<TimelineDocument>& timelines, T
     ASSIGN_OR_RETURN(segment, FetchSegment(store_, key));
     RETURN_IF_ERROR(CheckSegmentPlace(document_, timeline, rollup->first, segment->header, key));
   }
+  // A LIST may be older than what it lists. The next key is known.
+  for (;;) {
+    const Txid next = segment ? segment->header.last_txid().Next() : first;
+    const std::string after_it = keys::LogSegment(timeline, next);
+    auto unlisted = FetchSegment(store_, after_it);
+    if (unlisted.code() == StatusCode::kNotFound) {
+      break;
+    }
+    RETURN_IF_ERROR(unlisted.status());
+    RETURN_IF_ERROR(CheckSegmentPlace(document_, timeline, next, unlisted->header, after_it));
+    key = after_it;
+    segment = std::move(*unlisted);
+  }
   if (!segment) {
     return HeadFromParent(timelines, *line);
   }

@@ -161,6 +161,19 @@ Status ChainWalker::ListMore() {
   return Status::Ok();
 }
 
+// A LIST may be older than what it lists, and the end of the log is where it would not be noticed.
+// The next key is known: it is asked for.
+Result<bool> ChainWalker::GoesOnUnlisted(Txid first) {
+  const std::string key = keys::LogSegment(line().timeline, first);
+  const auto next = replica_.store().Head(key);
+  if (next.code() == StatusCode::kNotFound) {
+    return false;
+  }
+  RETURN_IF_ERROR(next.status().WithContext("look for " + key));
+  known_.push_back({key, first, Txid{}, next->size_bytes});
+  return true;
+}
+
 Status ChainWalker::FillAhead() {
   const size_t window =
       replica_.parallelism() > 1 ? static_cast<size_t>(replica_.parallelism()) * 2 : 1;
@@ -223,7 +236,8 @@ Result<std::optional<WalkedSegment>> ChainWalker::Next() {
     if (line().last) {
       return Gap(keys::LogSegment(line().timeline, next_));
     }
-    return std::optional<WalkedSegment>();
+    ASSIGN_OR_RETURN(const bool more, GoesOnUnlisted(next_));
+    return more ? Next() : std::optional<WalkedSegment>();
   }
   const Candidate at = known_.front();
   if (at.first > next_) {
@@ -251,7 +265,8 @@ Result<std::optional<WalkedSegment>> ChainWalker::Next() {
   if (h.last_txid() <
       next_) {  // the first step: the last one to begin before `from` ends before it
     if (known_.empty() && listed_all_ && !line().last) {
-      return std::optional<WalkedSegment>();
+      ASSIGN_OR_RETURN(const bool more, GoesOnUnlisted(h.last_txid().Next()));
+      return more ? Next() : std::optional<WalkedSegment>();
     }
     return Gap(keys::LogSegment(line().timeline, h.last_txid().Next()));
   }

@@ -52,6 +52,7 @@ class ChainWalker {
   Status EnterLine();
   Status ListMore();
   Status FillAhead();
+  Result<bool> GoesOnUnlisted(Txid first);
   Status ListRollups();
   Status CheckPlace(const Candidate& at, const Segment& segment);
   Status CheckLink(const Candidate& at, const Segment& segment);
