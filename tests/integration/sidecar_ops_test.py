@@ -4,6 +4,7 @@
     sidecar_ops_test.py SQLITE_S3_AGENT SQLITE_S3_RESTORE SQLITE_S3_SERVER
 """
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -114,15 +115,19 @@ class Verify(Ops):
         self.assertRegex(text, "^verified: TXID [0-9a-f]{16} is the database, ")
         application.close()
 
-    def test_a_page_that_changed_behind_sqlites_back_is_corruption(self):
+    def test_a_page_that_a_rotten_disk_changed_is_corruption(self):
         self.make().run("INSERT INTO t VALUES(1, zeroblob(9000))",
                         "PRAGMA wal_checkpoint(TRUNCATE)").close()
         agent = self.start()
         self.wait_until_said(agent, "shipping")
         self.ask("verify")
+        before = os.stat(self.path)
+        agent.send_signal(signal.SIGSTOP)  # it would notice a write: a disk that rots tells nobody
         with open(self.path, "r+b") as file:
             file.seek(-1, os.SEEK_END)
             file.write(b"x")
+        os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        agent.send_signal(signal.SIGCONT)
         self.assertIn("leads to another database", self.ask("verify", code=5)["error"]["message"])
 
     def test_a_missing_part_of_the_image_or_segment_is_named(self):
