@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "agent/ship/bounded_write_lock.h"
 #include "agent/ship/wal_capture.h"
@@ -31,6 +33,33 @@ int AskAgainAtOnce(void* deadline, int) {
   sched_yield();
   return 1;
 }
+
+// Keeps the WAL from being reset, in no FULL checkpoint's way, if there is a slot to do it with.
+class SlotGuard {
+ public:
+  // REQUIRES: `idle` has read the database, and has no transaction as long as this lives.
+  explicit SlotGuard(const Connection& idle) {
+    if (!idle) {
+      return;
+    }
+    if (auto view = WalIndexView::Attach(idle.get()); view.ok()) {
+      view_ = *view;
+      slot_ = view_.HoldUnmarkedSlot();
+    }
+  }
+  ~SlotGuard() { LetGo(); }
+  SlotGuard(const SlotGuard&) = delete;
+  SlotGuard& operator=(const SlotGuard&) = delete;
+  void LetGo() {
+    if (slot_) {
+      view_.LetGoOfSlot(*std::exchange(slot_, std::nullopt));
+    }
+  }
+
+ private:
+  WalIndexView view_;
+  std::optional<int> slot_;
+};
 
 }  // namespace
 
@@ -113,6 +142,9 @@ Result<CaptureOutcome> WalCapture::StepAside(CaptureSink& sink, std::chrono::mil
   const uint32_t attempted = index_.BackfillAttemptedFrames();
   pin_frame_ = kEverything;  // in somebody's way, until the next move says otherwise
   pin_lost_ = true;          // until it is sure that nothing was
+  // The checkpoint needs the pin's slot, and not that the WAL can be reset before the pin is back.
+  // Where every slot has a mark, writers that are quicker than we are may commit and reset it.
+  SlotGuard guard(connections_[1 - pinned_]);  // until all that came is captured
   EndRead(pinned_);
   const int64_t until = MonotonicMillis() + most.count();
   do {
@@ -121,7 +153,11 @@ Result<CaptureOutcome> WalCapture::StepAside(CaptureSink& sink, std::chrono::mil
   } while (index_.BackfillAttemptedFrames() == attempted && index_.PeekMaxFrame() == frame_ &&
            index_.PeekSalt1() == salt1_ && index_.CheckpointIsRunning() &&
            MonotonicMillis() < until);
-  const Status begun = BeginRead(pinned_);
+  Status begun = BeginRead(pinned_);
+  if (!begun.ok()) {  // all other slots are taken, it may be
+    guard.LetGo();
+    begun = BeginRead(pinned_);
+  }
   if (!begun.ok()) {
     return CorruptionError("no pin after one was in the way: " + begun.message());
   }

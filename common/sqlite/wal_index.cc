@@ -17,6 +17,8 @@ constexpr int kBlockBytes = 32768;
 constexpr uint32_t kHeaderWords = 12;  // 48 bytes, twice
 constexpr uint32_t kBackfillWord = 96 / 4;
 constexpr uint32_t kBackfillAttemptedWord = 128 / 4;
+constexpr uint32_t kMarkWord = kBackfillWord + 1;  // of slot 0, the others behind it
+constexpr uint32_t kNotMarked = 0xffffffff;
 constexpr uint32_t kFirstBlockFrames = 4062;  // page numbers in block 0, after its 136-byte header
 constexpr uint32_t kBlockFrames = 4096;
 constexpr uint32_t kFirstBlockPageWord = 136 / 4;
@@ -122,13 +124,33 @@ bool WalIndexView::IsTaken(int lock) const {
 }
 
 bool WalIndexView::HasReadMark(uint32_t frame) const {
-  constexpr size_t kFirstMarkWord = kBackfillWord + 2;  // after that of slot 0
-  for (size_t word = kFirstMarkWord; word < kFirstMarkWord + 4; ++word) {
-    if (map_[word] == frame) {
+  for (int slot = 1; slot < kSlots; ++slot) {
+    if (map_[kMarkWord + static_cast<size_t>(slot)] == frame) {
       return true;
     }
   }
   return false;
+}
+
+std::optional<int> WalIndexView::HoldUnmarkedSlot() const {
+  const auto call = file_->pMethods->xShmLock;
+  for (int slot = kSlots - 1; slot > 0; --slot) {  // readers mark the first that is free
+    const volatile uint32_t& mark = map_[kMarkWord + static_cast<size_t>(slot)];
+    if (mark != kNotMarked ||
+        call(file_, kFirstSlotLock + slot, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED) != SQLITE_OK) {
+      continue;
+    }
+    if (mark == kNotMarked) {
+      return slot;
+    }
+    LetGoOfSlot(slot);  // a reader was there first
+  }
+  return std::nullopt;
+}
+
+void WalIndexView::LetGoOfSlot(int slot) const {
+  (void)file_->pMethods->xShmLock(file_, kFirstSlotLock + slot, 1,
+                                  SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED);
 }
 
 PageNumber WalIndexView::PageOfFrame(uint32_t frame) {

@@ -49,6 +49,12 @@ class WalIndexView {
   bool WriteLockIsTaken() const { return IsTaken(kWriteLock); }
   // Whether a reader's slot (other than 0) is marked with this frame. A mark outlives its reader.
   bool HasReadMark(uint32_t frame) const;
+  // A lock on a reader's slot that is not marked. As long as it is held nobody resets the WAL, as
+  // with any reader there, and no FULL checkpoint waits for it: none looks at a slot without a
+  // mark. A RESTART or TRUNCATE waits, once all is backfilled. nullopt: every slot is marked.
+  // REQUIRES: the connection of Attach has no transaction before the slot is let go.
+  std::optional<int> HoldUnmarkedSlot() const;
+  void LetGoOfSlot(int slot) const;
   // The page number that the index has for `frame` (from 1); 0 when it cannot be read.
   PageNumber PageOfFrame(uint32_t frame);
   // Reads the database file through SQLite's own descriptor: short reads past the end are zeroes.
@@ -62,6 +68,8 @@ class WalIndexView {
   // walformat section 2.3.1
   static constexpr int kWriteLock = 0;
   static constexpr int kCheckpointLock = 1;
+  static constexpr int kFirstSlotLock = 3;
+  static constexpr int kSlots = 5;
   bool IsTaken(int lock) const;
 
   sqlite3_file* file_ = nullptr;

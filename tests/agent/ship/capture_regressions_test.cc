@@ -201,6 +201,19 @@ int WatchRollbacks(sqlite3* db, char**, const sqlite3_api_routines*) {
       nullptr);
 }
 
+// Until the WAL is reset no slot is without a mark: then nothing keeps the WAL while the pin is
+// aside. Commits four times to `t`.
+void MarkEverySlot(Connection& app, const std::string& path) {
+  std::vector<Connection> readers;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_OK(app.Exec("insert into t values(0)"));
+    auto reader = Connection::Open(path, SQLITE_OPEN_READWRITE, "", 0);
+    ASSERT_OK(reader);
+    EXPECT_OK(reader->Exec("begin; select * from t"));
+    readers.push_back(std::move(*reader));
+  }
+}
+
 // Whoever steps aside for a checkpoint has no pin for a moment. Commits that come and go with the
 // WAL in that moment would be missing from what is shipped.
 TEST_F(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed) {
@@ -224,7 +237,7 @@ TEST_F(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed)
     sqlite3_cancel_auto_extension(watch);
     ASSERT_OK(capture.status());
     KeepingSink sink;
-    ASSERT_OK(app.Exec("insert into t values(1)"));
+    MarkEverySlot(app, path);
     when_pin_is_given_up = [&] { EXPECT_OK(app.Exec(c.meanwhile)); };
     const auto stepped = (*capture)->StepAside(sink, std::chrono::milliseconds(1));
     EXPECT_FALSE(when_pin_is_given_up);
@@ -232,7 +245,7 @@ TEST_F(CaptureRegressionTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed)
       EXPECT_STATUS(stepped, StatusCode::kCorruption);
       EXPECT_STATUS((*capture)->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
       EXPECT_STATUS((*capture)->MovePin(sink), StatusCode::kCorruption);
-      EXPECT_EQ(sink.commits.size(), 1u);
+      EXPECT_EQ(sink.commits.size(), 4u);
       continue;
     }
     EXPECT_OK(stepped);
@@ -250,6 +263,36 @@ Result<std::unique_ptr<WalCapture>> OpenWatched(const WalCapture::Config& config
   auto capture = WalCapture::Open(config, std::nullopt);
   sqlite3_cancel_auto_extension(watch);
   return capture;
+}
+
+// A checkpoint that was let through has put everything into the file, and the writer that comes
+// next resets the WAL, before a thread of ours without a core looks again.
+TEST_F(CaptureRegressionTest, TheWalIsNotResetWhileThePinIsAside) {
+  ASSERT_OK(app.Exec("create table t(a); PRAGMA wal_checkpoint(TRUNCATE)"));
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
+  KeepingSink sink;
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  ASSERT_OK(capture->MovePin(sink));
+  when_pin_is_given_up = [&] {
+    EXPECT_OK(
+        app.Exec("insert into t values(2); PRAGMA wal_checkpoint(FULL); "
+                 "insert into t values(3); PRAGMA wal_checkpoint(FULL)"));
+    EXPECT_EQ(capture->index().BackfilledFrames(), capture->index().PeekMaxFrame());
+    EXPECT_OK(app.Exec("insert into t values(4)"));
+  };
+  ASSERT_OK(capture->StepAside(sink, std::chrono::milliseconds(1)));
+  EXPECT_FALSE(when_pin_is_given_up);
+  EXPECT_EQ(sink.commits.size(), 4u);
+  // Afterwards nothing of it is left.
+  ASSERT_OK(capture->MovePin(sink));
+  ASSERT_OK_AND_ASSIGN(int64_t busy, app.QueryInt("PRAGMA wal_checkpoint(FULL)"));
+  EXPECT_EQ(busy, 0);
+  const uint32_t salt = capture->index().PeekSalt1();
+  ASSERT_OK(capture->MovePin(sink));
+  ASSERT_OK(app.Exec("insert into t values(5)"));
+  EXPECT_NE(capture->index().PeekSalt1(), salt);
+  ASSERT_OK(capture->Capture(sink, UINT32_MAX));
+  EXPECT_EQ(sink.commits.size(), 5u);
 }
 
 // While the pin is aside, a checkpoint may put a commit into the file that is not captured yet: its
@@ -315,6 +358,7 @@ TEST_F(CaptureRegressionTest, ResetAfterARecoveryWhileThePinWasAsideIsNoticed) {
   ASSERT_OK(app.Exec("create table t(a); insert into t values(0)"));
   ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
   KeepingSink sink;
+  MarkEverySlot(app, path);
   const auto before = capture->index().ReadHeader();
   ASSERT_TRUE(before);
   ASSERT_GE(before->change, 2u);

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <optional>
+#include <vector>
 
 #include "common/os/file.h"
 #include "common/sqlite/connection.h"
@@ -127,6 +129,55 @@ TEST(WalIndexTest, IndexBlocksBeyondTheFirstAreRead) {
     ASSERT_OK(wal.ReadFrames(i, 512, frame));
     EXPECT_EQ(index.PageOfFrame(i), ParseWalFrameHeader(frame.data()).page) << "frame " << i;
   }
+}
+
+TEST(WalIndexTest, AnUnmarkedSlotThatIsHeldKeepsTheWalAndIsInNoFullCheckpointsWay) {
+  TempDir dir;
+  const auto open = [&dir] {
+    auto db = Connection::Open(dir.path() + "/a.db", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "",
+                               /*busy_timeout_ms=*/0);
+    EXPECT_OK(db);
+    return std::move(db).value();
+  };
+  Connection writer = open();
+  ASSERT_OK(writer.Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(a)"));
+  Connection idle = open();
+  ASSERT_OK(idle.Exec("SELECT * FROM t"));
+  ASSERT_OK_AND_ASSIGN(WalIndexView index, WalIndexView::Attach(idle.get()));
+  const uint32_t salt = index.PeekSalt1();
+  const std::optional<int> slot = index.HoldUnmarkedSlot();
+  ASSERT_TRUE(slot);
+  ASSERT_OK(writer.Exec("INSERT INTO t VALUES(1)"));
+  ASSERT_OK_AND_ASSIGN(int64_t busy, writer.QueryInt("PRAGMA wal_checkpoint(FULL)"));
+  EXPECT_EQ(busy, 0);
+  EXPECT_EQ(index.BackfilledFrames(), index.PeekMaxFrame());
+  ASSERT_OK(writer.Exec("INSERT INTO t VALUES(2)"));
+  EXPECT_EQ(index.PeekSalt1(), salt);
+  index.LetGoOfSlot(*slot);
+  ASSERT_OK_AND_ASSIGN(busy, writer.QueryInt("PRAGMA wal_checkpoint(FULL)"));
+  EXPECT_EQ(busy, 0);
+  ASSERT_OK(writer.Exec("INSERT INTO t VALUES(3)"));
+  EXPECT_NE(index.PeekSalt1(), salt);
+}
+
+TEST(WalIndexTest, WhereEverySlotIsMarkedNoneIsHeld) {
+  TempDir dir;
+  std::vector<Connection> readers;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_OK_AND_ASSIGN(
+        readers.emplace_back(),
+        Connection::Open(dir.path() + "/a.db", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 0));
+    if (i == 0) {
+      ASSERT_OK(
+          readers[0].Exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; "
+                          "CREATE TABLE t(a)"));
+      continue;
+    }
+    ASSERT_OK(readers[0].Exec("INSERT INTO t VALUES(1)"));
+    ASSERT_OK(readers.back().Exec("BEGIN; SELECT * FROM t"));
+  }
+  ASSERT_OK_AND_ASSIGN(WalIndexView index, WalIndexView::Attach(readers[0].get()));
+  EXPECT_FALSE(index.HoldUnmarkedSlot());
 }
 
 TEST(WalIndexTest, ARollbackDatabaseHasNoIndex) {
