@@ -2,7 +2,7 @@
 """sidecar_scale: one sqlite-s3-agent over many databases, at rest and with a commit a second each.
 
     bench/sidecar_scale.py [--quick | --long] [--only FIGURE] [--build build/release]
-                           [--idle N,N,...] [--busy N] [--interval S]
+                           [--idle N,N,...] [--busy N] [--interval S] [--databases DIR]
 
 An application process holds the databases open; the replicas are directories. Memory, processor
 time, threads and file descriptors are read from /proc once everything is shipped. The lag of a
@@ -198,9 +198,11 @@ def quantile(values, q):
 
 
 def run(arguments, count, busy_seconds):
-    directory = tempfile.mkdtemp(prefix="sidecar_scale.")
+    directory = arguments.databases or tempfile.mkdtemp(prefix="sidecar_scale.")
     try:
-        application_process = Application(directory, count)
+        application_process = None
+        if not arguments.databases:
+            application_process = Application(directory, count)
         agent = Agent(arguments.build, directory, count, arguments.interval)
         try:
             start = agent.wait_for_images(count)
@@ -210,13 +212,14 @@ def run(arguments, count, busy_seconds):
                 idle(arguments, count, start, agent)
         finally:
             agent.end()
-            application_process.end()
+            if application_process:
+                application_process.end()
         with open(agent.log.name, encoding="utf-8") as f:
             said = f.read()
         if said:
             print(said[:2000], file=sys.stderr)
     finally:
-        if arguments.keep:
+        if arguments.keep or arguments.databases:
             print(directory, file=sys.stderr)
         else:
             shutil.rmtree(directory, ignore_errors=True)
@@ -284,6 +287,9 @@ def main():
     parser.add_argument("--busy", type=int, help="databases with a commit a second (default: 1000)")
     parser.add_argument("--interval", default="1s")
     parser.add_argument("--settle", type=float, default=10, help="seconds before rest is measured")
+    parser.add_argument("--databases", metavar="DIR",
+                        help="idle ones that are there already (0.db, 1.db, ...), which no "
+                             "application holds open")
     parser.add_argument("--keep", action="store_true", help="leave the files")
     arguments = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -68,7 +68,7 @@ Status Agent::AddEntry(DatabaseSpec spec, Origin origin) {
   RETURN_IF_ERROR(homes_.Take(spec));
   Entry& entry = entries_[path];
   entry.task = std::make_shared<DatabaseTask>(std::move(spec), claims_, log_, engine_threads_,
-                                              limits_, transports_);
+                                              limits_, transports_, watches_);
   entry.origin = std::move(origin);
   due_.emplace(entry.due_us, &entry);
   Wake();

@@ -173,6 +173,7 @@ class Agent {
   FileClaims claims_;
   const std::shared_ptr<WorkPool> engine_threads_;
   const std::shared_ptr<SharedTransports> transports_ = std::make_shared<SharedTransports>();
+  const std::shared_ptr<StoreWatches> watches_ = std::make_shared<StoreWatches>();
   const std::shared_ptr<RateLimiter> limits_ = std::make_shared<RateLimiter>(RateLimits());
   std::vector<std::pair<int, std::function<void()>>> sources_;
   std::function<void()> on_all_attended_;

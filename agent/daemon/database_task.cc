@@ -35,13 +35,15 @@ constexpr uint32_t kCheckpointPages = 1000;  // as SQLite's own default
 
 DatabaseTask::DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
                            std::shared_ptr<WorkPool> threads, std::shared_ptr<RateLimiter> limits,
-                           std::shared_ptr<SharedTransports> transports)
+                           std::shared_ptr<SharedTransports> transports,
+                           std::shared_ptr<StoreWatches> watches)
     : spec_(std::move(spec)),
       claims_(claims),
       log_(log),
       threads_(std::move(threads)),
       limits_(std::move(limits)),
       transports_(std::move(transports)),
+      watches_(std::move(watches)),
       hour_(Clock::Real().WallMicros() / kHourMicros),
       position_(spec_.replica.ship.alarm_after) {}
 
@@ -125,6 +127,10 @@ Status DatabaseTask::Start(bool watched) {
   };
   StoreAddress address = AddressOf(spec_.replica.location, StoreUse::kShip);
   address.transports = transports_;
+  if (watches_ && address.scheme == "s3") {
+    const S3Address& s3 = address.s3;
+    config.store_watch = watches_->Of(s3.endpoint.empty() ? "AWS " + s3.region : s3.endpoint);
+  }
   auto store = OpenStore(address);
   if (!store.ok()) {
     claims_.Release(file.id, spec_.path);

@@ -46,11 +46,12 @@ const char* DatabaseStateName(const DatabaseStatus& status);
 class DatabaseTask {
  public:
   // What is null, the task has for itself: `threads` of its engine, `limits` of the whole agent
-  // (then none), `transports` to S3 stores.
+  // (then none), `transports` to S3 stores, `watches` of them.
   DatabaseTask(DatabaseSpec spec, FileClaims& claims, Logger& log,
                std::shared_ptr<WorkPool> threads = nullptr,
                std::shared_ptr<RateLimiter> limits = nullptr,
-               std::shared_ptr<SharedTransports> transports = nullptr);
+               std::shared_ptr<SharedTransports> transports = nullptr,
+               std::shared_ptr<StoreWatches> watches = nullptr);
   ~DatabaseTask();
 
   const DatabaseSpec& spec() const { return spec_; }
@@ -102,6 +103,7 @@ class DatabaseTask {
   const std::shared_ptr<WorkPool> threads_;
   const std::shared_ptr<RateLimiter> limits_;
   const std::shared_ptr<SharedTransports> transports_;
+  const std::shared_ptr<StoreWatches> watches_;
   const std::shared_ptr<StoreMeter> meter_ = std::make_shared<StoreMeter>();
   const int64_t since_us_ = Clock::Real().MonotonicMicros();
   std::atomic<bool> paused_{false};

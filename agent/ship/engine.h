@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/ship/store_watch.h"
 #include "agent/ship/work_pool.h"
 #include "common/base/clock.h"
 #include "common/base/ids.h"
@@ -46,6 +47,8 @@ struct EngineConfig {
   // The threads that this engine shares with others; null: it has its own. Without fork(2).
   std::shared_ptr<WorkPool> pool;
   std::shared_ptr<ObjectStore> store;
+  // What others know of the same store, with whom threads are shared; null: nobody.
+  std::shared_ptr<StoreWatch> store_watch;
   // Limits that this engine's requests share with those of others, beside its own; null: none.
   std::shared_ptr<RateLimiter> shared_limits;
   const Clock* clock = &Clock::Real();

@@ -85,7 +85,8 @@ Status EngineImpl::CopyImage(std::chrono::microseconds* wait, bool* done) {
   }
   const int64_t begun = Monotonic();
   bool put = false;
-  {
+  StoreWatch* const watch = config_.store_watch.get();
+  if (watch == nullptr || watch->Enter(StoreWatch::For::kImage)) {
     const PaidScope paid(*turn);
     ASSIGN_OR_RETURN(put, PutImageObject(run.key, bytes));
   }
@@ -207,6 +208,9 @@ Status EngineImpl::FindImageObject(const std::string& key) {
 // by the database's size, and giving up would cost the restore points since the image's TXID.
 Result<bool> EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
   Status put = upload_store_->PutIfAbsent(key, bytes).status();
+  if (config_.store_watch) {
+    config_.store_watch->Leave(StoreWatch::For::kImage, put);
+  }
   if (put.code() == StatusCode::kAlreadyExists) {
     put = FindImageObject(key);
   }

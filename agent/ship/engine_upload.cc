@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstBackoff{100};
 constexpr std::chrono::milliseconds kMaxBackoff{5000};
+constexpr std::chrono::milliseconds kAwayWait{1000};  // while others find out about the store
 // Segments live at least an hour by the store's clock, so a pause much shorter than that cannot
 // have seen our key expire and be free again.
 constexpr int64_t kPauseMicros = int64_t{15} * 60 * 1'000'000;
@@ -144,6 +145,13 @@ std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
   if (const auto wait = upload_turn_->Ask(); wait.count() > 0) {
     return wait;
   }
+  StoreWatch* const watch = config_.store_watch.get();
+  if (watch != nullptr && !watch->Enter(StoreWatch::For::kLog)) {
+    if (!uploads_fail_.exchange(true)) {
+      ShowUploads(UnavailableError("the store does not answer other databases"));
+    }
+    return kAwayWait;
+  }
   const std::unique_ptr<Throttle::Turn> turn = std::move(upload_turn_);
   // A store that hangs holds up neither a close nor a fork. What it did with the bytes is unknown
   // then, as after any lost answer: they stay in the spool.
@@ -153,6 +161,9 @@ std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
     const PaidScope paid(*turn);
     return UploadFront(*item);
   });
+  if (watch != nullptr) {
+    watch->Leave(StoreWatch::For::kLog, status);
+  }
   if (status.ok()) {
     upload_backoff_ = std::chrono::milliseconds(0);
     if (uploads_fail_.exchange(false)) {

@@ -6,10 +6,15 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <memory>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "agent/ship/shared_block.h"
 #include "agent/ship/state_dir.h"
+#include "agent/ship/store_watch.h"
+#include "agent/ship/work_pool.h"
 #include "common/os/file.h"
 #include "common/os/file_lock.h"
 #include "tests/support/replayer.h"
@@ -130,6 +135,90 @@ TEST(MachineTest, OfTwoEnginesOneShipsAfterTheStateDirectoryWasRemoved) {
   Insert(db, 3);
   db.Sync();
   db.CheckHead();
+}
+
+TEST(StoreWatchTest, AFewFindOutWhetherAStoreThatIsAwayAnswersAgain) {
+  using For = StoreWatch::For;
+  StoreWatches watches;
+  const std::shared_ptr<StoreWatch> watch = watches.Of("http://a");
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(watch->Enter(For::kLog));
+  }
+  watch->Leave(For::kLog, UnavailableError("timed out"));
+  EXPECT_FALSE(watch->Enter(For::kLog));
+  EXPECT_TRUE(watch->Enter(For::kImage));
+  EXPECT_FALSE(watch->Enter(For::kImage));
+  EXPECT_TRUE(watches.Of("http://b")->Enter(For::kLog));
+  for (int i = 0; i < 45; ++i) {
+    watch->Leave(For::kLog, DeadlineExceededError("timed out"));
+  }
+  EXPECT_FALSE(watch->Enter(For::kLog));
+  watch->Leave(For::kLog, CancelledError("stopping"));
+  EXPECT_TRUE(watch->Enter(For::kLog));
+  EXPECT_FALSE(watch->Enter(For::kLog));
+  watch->Leave(For::kLog, PermissionDeniedError("an answer"));
+  EXPECT_TRUE(watches.Of("http://a")->Enter(For::kLog));
+  EXPECT_TRUE(watch->Enter(For::kLog));
+}
+
+// A hundred databases whose store hung had all the threads, twenty seconds each, and those of a
+// healthy store waited behind them, again and again.
+TEST(StoreWatchTest, UploadsToAStoreThatHangsLeaveThreadsToOthers) {
+  constexpr size_t kHanging = 7;
+  WorkPool::MostThreads most = WorkPool::Defaults();
+  most[static_cast<size_t>(WorkPool::Lane::kUpload)] = kHanging - 1;
+  const auto pool = std::make_shared<WorkPool>(most);
+  StoreWatches watches;
+  std::vector<std::unique_ptr<ShippedDatabase>> databases;
+  std::vector<std::shared_ptr<Engine>> engines;
+  for (size_t i = 0; i <= kHanging; ++i) {
+    ShippedDatabase& db = *databases.emplace_back(std::make_unique<ShippedDatabase>());
+    db.Exec("create table t(id integer primary key, b)");
+    EngineConfig config;
+    config.database_path = db.path();
+    config.options = db.options().ship;
+    config.store = db.store();
+    config.pool = pool;
+    config.store_watch = watches.Of(i < kHanging ? "hangs" : "answers");
+    ASSERT_OK_AND_ASSIGN(auto engine, Engine::Start(config));
+    ASSERT_OK(engine->Sync(kLong, nullptr));
+    engines.push_back(std::move(engine));
+  }
+  const std::shared_ptr<StoreWatch> watch = watches.Of("hangs");
+  ASSERT_TRUE(watch->Enter(StoreWatch::For::kLog));
+  watch->Leave(StoreWatch::For::kLog, UnavailableError("timed out"));
+  const auto commit = [&](size_t i) {
+    Insert(*databases[i], 1);
+    engines[i]->Notify(false);
+  };
+  for (size_t i = 0; i < kHanging; ++i) {
+    databases[i]->faults().ResetCounts();
+    databases[i]->faults().Block(StoreOp::kPutIfAbsent);
+    commit(i);
+  }
+  const auto are_away = [&] {
+    return std::count_if(engines.begin(), engines.end(), [](const auto& engine) {
+      return engine->GetStatus(false).state == EngineState::kStoreAway;
+    });
+  };
+  constexpr auto kAsk = static_cast<int64_t>(StoreWatch::kMostWhileAway[0]);
+  while (are_away() < static_cast<int64_t>(kHanging) - kAsk) {
+    std::this_thread::yield();
+  }
+  commit(kHanging);
+  EXPECT_OK(engines[kHanging]->Sync(kLong, nullptr));
+  int64_t asked = 0;
+  for (size_t i = 0; i < kHanging; ++i) {
+    asked += databases[i]->faults().Count(StoreOp::kPutIfAbsent);
+    databases[i]->faults().Release();
+  }
+  EXPECT_EQ(asked, kAsk);
+  for (size_t i = 0; i <= kHanging; ++i) {
+    EXPECT_OK(engines[i]->Sync(kLong, nullptr));
+    EXPECT_OK(engines[i]->Stop(kLong));
+    databases[i]->CheckHead();
+  }
+  engines.clear();
 }
 
 // A ticket of the file that is gone may have a number that the other one's has long passed.
