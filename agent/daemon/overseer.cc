@@ -17,6 +17,7 @@ using std::chrono::microseconds;
 
 constexpr microseconds kMostPause{10'000'000};
 constexpr microseconds kLeastPause{20'000};
+constexpr microseconds kDeliverAgain{500'000};
 // A store that does not answer must not keep systemd waiting.
 constexpr int64_t kReadyAfterMicros = 10'000'000;
 
@@ -124,6 +125,9 @@ void Overseer::OnTimer() {
       pause = std::min(pause, heartbeat_->Beat(ready_ && health.ok(), now));
     }
     std::erase_if(former_, [](const auto& former) { return !former->sending(); });
+  }
+  if (!service_.DeliverRest()) {
+    pause = std::min(pause, kDeliverAgain);
   }
   Arm(std::max(pause, kLeastPause));
 }
