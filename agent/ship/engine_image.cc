@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
 #include "common/base/cancellation.h"
@@ -38,7 +40,9 @@ void EngineImpl::MaybeStartImage() {
     in.changed = assigned_txid_ > image_txid_.value;
     in.log_bytes = log_bytes_since_image_;
     in.image_bytes = image_bytes_;
-    in.age_us = Now() - image_made_us_;
+    const int64_t now = Now();
+    image_made_us_ = std::min(image_made_us_, now);  // the clock may have been set back
+    in.age_us = now - image_made_us_;
     in.over_budget = budget_.Now().over;
     if (Monotonic() < image_retry_us_ ||
         (!DecideImage(in, config_.options) && !(image_requested_ && in.changed))) {

@@ -15,6 +15,7 @@
 #include "agent/ship/state_dir.h"
 #include "agent/ship/store_watch.h"
 #include "agent/ship/work_pool.h"
+#include "common/base/clock.h"
 #include "common/os/file.h"
 #include "common/os/file_lock.h"
 #include "tests/support/replayer.h"
@@ -134,6 +135,36 @@ TEST(MachineTest, OfTwoEnginesOneShipsAfterTheStateDirectoryWasRemoved) {
   ASSERT_OK((*second)->Stop(kLong));
   Insert(db, 3);
   db.Sync();
+  db.CheckHead();
+}
+
+class ShiftedClock : public Clock {
+ public:
+  int64_t WallMicros() const override { return Clock::Real().WallMicros() + shift_us; }
+  int64_t MonotonicMicros() const override { return Clock::Real().MonotonicMicros(); }
+  std::atomic<int64_t> shift_us{0};
+};
+
+// The next image was due a day and an interval later.
+TEST(MachineTest, AClockThatIsSetBackPutsOffNoImageByMoreThanAnInterval) {
+  constexpr int64_t kHour = int64_t{3600} * 1'000'000;
+  ShiftedClock clock;
+  ShippedDatabase::Options options;
+  options.clock = &clock;
+  options.ship.image_interval = std::chrono::milliseconds(1);
+  ShippedDatabase db(options);
+  Begin(db);
+  for (const int64_t shift : {kHour, -24 * kHour}) {
+    clock.shift_us = shift;
+    const uint64_t images = db.engine().GetStatus(false).images;
+    while (db.engine().GetStatus(false).images < images + 2) {
+      Insert(db, 1);
+      db.Note();
+      db.Sync();
+    }
+  }
+  db.DropNotesBeforeFirstImage();
+  db.CheckNoted();
   db.CheckHead();
 }
 
