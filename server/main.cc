@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "common/base/exit_codes.h"
 #include "server/config.h"
@@ -25,16 +27,19 @@ int Fail(const Status& status) {
 
 // Everybody on the machine can read a command line while the process lives.
 void HideSecrets(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    char* secret = nullptr;
-    if (std::strcmp(argv[i], "--secret-key") == 0 && i + 1 < argc) {
-      secret = argv[i + 1];
-    } else if (std::strncmp(argv[i], "--secret-key=", 13) == 0) {
-      secret = argv[i] + 13;
+  if (argc < 2) {
+    return;
+  }
+  constexpr std::string_view kOption = "--secret-key";
+  bool is_secret = false;  // this argument, for the one before is the option
+  for (char* argument : std::span(argv, static_cast<size_t>(argc)).subspan(1)) {
+    const std::string_view text = argument;
+    if (is_secret) {
+      std::memset(argument, 'x', text.size());
+    } else if (text.starts_with(kOption) && text.substr(kOption.size()).starts_with('=')) {
+      std::memset(argument + kOption.size() + 1, 'x', text.size() - kOption.size() - 1);
     }
-    if (secret) {
-      std::memset(secret, 'x', std::strlen(secret));
-    }
+    is_secret = !is_secret && text == kOption;
   }
 }
 

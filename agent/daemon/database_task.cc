@@ -175,7 +175,7 @@ Status DatabaseTask::StopEngine(milliseconds timeout) {
   if (!engine) {
     return Status::Ok();
   }
-  const Status stopped = engine->Stop(timeout);
+  Status stopped = engine->Stop(timeout);
   {
     std::lock_guard lock(mutex_);
     engine_ = nullptr;  // only now: "paused" means that the database is closed
@@ -192,10 +192,10 @@ Status DatabaseTask::Stop(milliseconds timeout) {
   if (StoreWasAway()) {
     return waiting();  // nothing was shipped since it is
   }
-  if (const Status why = waiting(); !engine() && why.code() == StatusCode::kAborted) {
+  if (Status why = waiting(); !engine() && why.code() == StatusCode::kAborted) {
     return why;
   }
-  const Status stopped = StopEngine(timeout);
+  Status stopped = StopEngine(timeout);
   std::lock_guard lock(mutex_);
   if (waiting_.ok()) {
     waiting_ = NotFoundError("the agent has let go of it");  // who waits for an engine need not

@@ -280,7 +280,7 @@ Status Differ::AddOverflowChanges(DatabaseState& after, const std::vector<PageNu
   for (const PageNumber page : indexes) {
     if (!open.empty() && !Contains(free, page)) {
       std::vector<PageNumber> chains;
-      const Status status = ChainsOf(after, page, of_indexes, &chains);
+      Status status = ChainsOf(after, page, of_indexes, &chains);
       if (!status.ok() && !large) {  // there it may be none
         return status;
       }

@@ -23,7 +23,9 @@ namespace {
 constexpr size_t kConnectionMemory = 128 * 1024;  // head and upload buffer; mapped as it is touched
 constexpr size_t kBlockSize = 1024 * 1024;        // of a streamed answer, at most; as bodies lie
 constexpr size_t kMaxHeadBytes = 32 * 1024;       // URL and headers
-constexpr size_t kClosingConnections = 64;
+// Cut off, and their threads have not run yet. Beyond so many newcomers are refused: with 64 a
+// burst of a hundred on a busy machine kept out the client that came after it.
+constexpr size_t kClosingConnections = 256;
 constexpr uint64_t kMaxDrainBytes = uint64_t{64} << 20;
 
 int SocketOf(MHD_Connection* connection) {

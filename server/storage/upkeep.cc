@@ -24,7 +24,7 @@ StorageStatus BucketImpl::Maintain() {
     RETURN_IF_STORAGE_ERROR(Checkpoint());
   }
   if (sweep_due_.exchange(false, std::memory_order_relaxed)) {
-    const StorageStatus swept = Sweep();
+    StorageStatus swept = Sweep();
     if (!swept.ok()) {
       sweep_failed_.store(true,
                           std::memory_order_relaxed);  // the next write that works tries again
