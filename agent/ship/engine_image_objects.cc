@@ -231,6 +231,8 @@ Result<Bytes> EngineImpl::MakeManifest(ImageRun& run) {
     expected = image_expected_;
   }
   if (!expected || expected->checksum != run.manifest.db_checksum) {
+    image_requested_ = true;  // the next session makes it
+    image_disagrees_ = true;
     return CorruptionError(fmt::format(
         "the copy of TXID {} has checksum {:016x}, its commit says {:016x}; it is not used",
         FormatTxid(run.manifest.txid), run.manifest.db_checksum,

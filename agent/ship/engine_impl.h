@@ -387,6 +387,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t image_retry_us_ = 0;
   std::atomic<uint64_t> image_wait_txid_{0};
   std::atomic<bool> image_requested_{false};
+  std::atomic<bool> image_disagrees_{false};  // with the commit that it is of: look at every page
   std::atomic<uint64_t> log_bytes_since_image_{0};
 
   // --- status ---

@@ -42,6 +42,10 @@ std::optional<EngineImpl::SessionEnd> EngineImpl::ShipRound(Lane lane, Pause* pa
     return EndFenced();
   }
   bool caught_up = false;
+  if (!gap_ && image_disagrees_.exchange(false)) {
+    // Else no image would ever be complete again, and every restore lack what the disk has.
+    return EndFor(CorruptionError("the database file has pages that no commit made"));
+  }
   Status status = gap_ ? Status::Ok() : CaptureSome(&caught_up);
   if (gap_) {
     frames_per_second_ = 0;

@@ -192,6 +192,10 @@ Status EngineImpl::OpenForShipping() {
   asked_older_ = asked_fallback_ = false;
   scan_begun_ = false;
   rested_at_us_ = -1;
+  {
+    std::lock_guard lock(image_mutex_);
+    image_retry_us_ = 0;
+  }
   StartUploader();
   return Status::Ok();
 }

@@ -129,6 +129,11 @@ class Verify(Ops):
         os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns))
         agent.send_signal(signal.SIGCONT)
         self.assertIn("leads to another database", self.ask("verify", code=5)["error"]["message"])
+        Application(self.path).run("INSERT INTO t VALUES(2, 2)").close()
+        # The way out that the message names: no copy of it is the commit's, so all is compared.
+        self.ask("image")
+        self.assertTrue(any("no commit made" in line for line in agent.said), agent.said)
+        self.ask("verify")
 
     def test_a_missing_part_of_the_image_or_segment_is_named(self):
         application = self.make()
