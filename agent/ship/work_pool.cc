@@ -16,9 +16,19 @@ constexpr auto kThreadRest = std::chrono::seconds(5);
 constexpr std::array<const char*, WorkPool::kLanes> kNames{"s3-ship",  "s3-checkpoint", "s3-big",
                                                            "s3-start", "s3-upload",     "s3-image"};
 
+constexpr int64_t kLongWaitMicros = 5'000'000;
+constexpr int64_t kTogetherMicros = 250'000;
+
 int64_t Now() { return Clock::Real().MonotonicMicros(); }
 
 }  // namespace
+
+int64_t WorkPool::WhenDue(int64_t now_us, int64_t wait_us) {
+  const int64_t due = now_us + wait_us;
+  return wait_us < kLongWaitMicros
+             ? due
+             : (due + kTogetherMicros - 1) / kTogetherMicros * kTogetherMicros;
+}
 
 // Uploads wait for answers: with 20 ms each, 64 at a time are 3,200 a second.
 WorkPool::MostThreads WorkPool::Defaults() {
@@ -125,7 +135,7 @@ void WorkPool::AfterStep(TaskPtr task, const Next& next) {
     task->state_ = Task::State::kIdle;
   } else {
     task->state_ = Task::State::kTimed;
-    task->due_us_ = Now() + next.wait.count();
+    task->due_us_ = WhenDue(Now(), next.wait.count());
     const auto at = timers_.insert(std::move(task)).first;
     if (at == timers_.begin()) {
       timers_changed_.notify_one();

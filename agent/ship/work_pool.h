@@ -81,6 +81,10 @@ class WorkPool {
 
   size_t threads() const;
 
+  // Long waits end together, a little later than asked: many databases at rest, each looked at
+  // every few seconds, then wake the processor a few times a second.
+  static int64_t WhenDue(int64_t now_us, int64_t wait_us);
+
  private:
   using TaskPtr = std::shared_ptr<Task>;
   struct LaneState {

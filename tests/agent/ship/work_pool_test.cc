@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <set>
 #include <vector>
 
 namespace sqlite_s3 {
@@ -179,6 +180,18 @@ TEST(WorkPoolTest, AWakeCutsAWaitShort) {
   task->Wake();
   woken.get_future().wait();
   task->Cancel();
+}
+
+TEST(WorkPoolTest, LongWaitsEndTogetherAndShortOnesOnTime) {
+  std::set<int64_t> ends;
+  for (int64_t now = 1'000'000'000; now < 1'001'000'000; now += 1'001) {
+    EXPECT_EQ(WorkPool::WhenDue(now, 1'000'000), now + 1'000'000);
+    const int64_t due = WorkPool::WhenDue(now, 15'000'000);
+    EXPECT_GE(due, now + 15'000'000);
+    EXPECT_LT(due, now + 15'250'000);
+    ends.insert(due);
+  }
+  EXPECT_LE(ends.size(), 5U);
 }
 
 }  // namespace
