@@ -44,6 +44,9 @@ struct EngineConfig {
   // Never make a -wal or -shm, unless this process runs as the user that owns the database: files
   // of another user would lock the application out. kFailedPrecondition while they are missing.
   bool join_only = false;
+  // From how many frames a second on writers of other processes count as busy: checkpoints are made
+  // beside them then, so that they need make none.
+  uint32_t busy_frames_per_second = 20'000;
   // The threads that this engine shares with others; null: it has its own. Without fork(2).
   std::shared_ptr<WorkPool> pool;
   std::shared_ptr<ObjectStore> store;

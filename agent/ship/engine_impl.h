@@ -151,6 +151,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_room.cc
   Status MakeRoomIfDue();
   Status MakeRoomIfDueLocked();
+  bool IsBusy() const;
+  Status KeepAheadOfWriter(uint32_t frames);
+  Status ResetBusyWal(uint32_t frames);
   Status FreshenPin();
   Status FreshenPinLocked();
   std::unique_ptr<PinWatch> WatchPin(std::chrono::milliseconds every);
@@ -314,6 +317,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t last_commit_time_us_ = 0;    // of the last encoded commit
   uint32_t worker_room_retry_at_ = 0;  // frames
   uint32_t worker_room_done_at_ = 0;
+  int64_t busy_not_before_us_ = 0;  // monotonic; somebody was in a checkpoint
   bool last_capture_ok_ = true;
   uint64_t quiet_frames_ = 0;    // captured in all, a round ago
   bool freshens_soon_ = false;   // the next look moves the pin, unless there are new frames

@@ -203,15 +203,18 @@ void EngineImpl::NoteRate(uint64_t frames, int64_t now) {
   if (elapsed < kMinNapMicros) {
     return;
   }
-  const auto came = static_cast<int64_t>(frames - nap_frames_);
-  nap_us_ = std::clamp(elapsed * kFramesPerNap / std::max<int64_t>(came, 1), kMinNapMicros,
-                       kMaxNapMicros);
+  const auto came = static_cast<double>(frames - nap_frames_);
   nap_since_us_ = now;
   nap_frames_ = frames;
-  const double rate = static_cast<double>(came) * 1e6 / static_cast<double>(elapsed);
+  const double rate = came * 1e6 / static_cast<double>(elapsed);
   const double before = frames_per_second_;
   const double weight = std::min(static_cast<double>(elapsed) / kRateMicros, 1.0);
-  frames_per_second_ = static_cast<uint32_t>(before + (rate - before) * weight);
+  const double mean = before + (rate - before) * weight;
+  frames_per_second_ = static_cast<uint32_t>(mean);
+  // Also when it has just stopped: it may be asleep for a millisecond.
+  nap_us_ = static_cast<int64_t>(std::clamp(kFramesPerNap * 1e6 / std::max({rate, mean, 1.0}),
+                                            static_cast<double>(kMinNapMicros),
+                                            static_cast<double>(kMaxNapMicros)));
 }
 
 // REQUIRES: everything committed when the tickets were read is captured.

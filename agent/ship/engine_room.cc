@@ -13,6 +13,10 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr int kWriteLockTimeoutMs = 50;
+constexpr uint32_t kBusyWalThresholds = 8;
+constexpr uint32_t kMostBusyWalThresholds = 32;
+constexpr int64_t kBusyRetryMicros = 2'000;
+constexpr uint32_t kLeftForLock = 500;  // frames
 constexpr int64_t kMinFreshenMicros = 10'000;
 constexpr int64_t kMaxFreshenMicros = 500'000;
 constexpr int64_t kStepAsideAfterMicros = 40'000;
@@ -20,6 +24,11 @@ constexpr auto kStepAside = std::chrono::milliseconds(150);  // SQLite asks ever
 constexpr int64_t kMinUnsafeMicros = 5'000;
 constexpr int64_t kMaxUnsafeMicros = 1'000'000;
 constexpr int64_t kGiveWayAfterMicros = 1'000'000;
+
+// Nothing is lost by trying again later.
+Status Unharmed(const Status& status) {
+  return status.code() == StatusCode::kUnavailable ? Status::Ok() : status;
+}
 
 }  // namespace
 
@@ -50,12 +59,15 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   if (!unsafe) {
     unsafe_wait_us_ = 0;
   }
-  if (!due && (!unsafe || Monotonic() < unsafe_not_before_us_)) {
-    return Status::Ok();
-  }
   if (!unsafe && capture_->index().BackfilledFrames() >= frames &&
       capture_->captured_frames() == frames && worker_room_done_at_ == frames) {
     return Status::Ok();  // all is in the file and the pin is on slot 0: it is the writer's turn
+  }
+  if (!unsafe && IsBusy()) {
+    return KeepAheadOfWriter(frames);
+  }
+  if (!due && (!unsafe || Monotonic() < unsafe_not_before_us_)) {
+    return Status::Ok();
   }
   if (!InLane(Lane::kCheckpoint)) {
     return Status::Ok();
@@ -83,6 +95,63 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   return Status::Ok();
 }
 
+// Whether a writer that we do not hear of commits so fast that it is worth keeping it from making
+// checkpoints.
+bool EngineImpl::IsBusy() const {
+  return checkpoint_pages_ > 0 && unannounced_ > 0 && config_.options.write_lock &&
+         frames_per_second_ >= config_.busy_frames_per_second;
+}
+
+// A writer that never rests has to be held off for the WAL to be reset, and while one connection is
+// in a checkpoint nobody else begins one: so all the work, with its fsyncs, is done beside it, and
+// what is left under the lock takes about a millisecond. The WAL grows to a few times the
+// threshold, for each time the writer sleeps as long, at least.
+Status EngineImpl::KeepAheadOfWriter(uint32_t frames) {
+  // A pin moves only when all is captured.
+  if (capture_->CheckpointRuns() || (!queue_.empty() && !HasRoom()) ||
+      Monotonic() < busy_not_before_us_) {
+    return Status::Ok();
+  }
+  RETURN_IF_ERROR(Unharmed(capture_->EndCheckpoint()));
+  const uint32_t threshold = checkpoint_pages_;
+  const uint32_t behind = frames - std::min(capture_->index().BackfilledFrames(), frames);
+  if (frames >= kBusyWalThresholds * threshold && frames >= worker_room_retry_at_) {
+    // Again, for what came during the last one's fsync, until that is little, or the WAL large.
+    const uint32_t most = lane_ == Lane::kCheckpoint ? 2 * kLeftForLock : kLeftForLock;
+    if (behind <= most || frames >= kMostBusyWalThresholds * threshold) {
+      return ResetBusyWal(frames);
+    }
+  } else {
+    const bool off_slot_0 = frames > 0 && capture_->PinIsOnSlot0();
+    if (!off_slot_0 && behind < kBusyWalThresholds / 2 * threshold) {
+      return Status::Ok();
+    }
+  }
+  auto outcome = capture_->BeginCheckpoint(*this);
+  if (outcome.ok() && outcome->ran) {
+    ++checkpoints_;
+  } else {
+    busy_not_before_us_ = Monotonic() + kBusyRetryMicros;
+  }
+  return Unharmed(outcome.status());
+}
+
+Status EngineImpl::ResetBusyWal(uint32_t frames) {
+  if (!InLane(Lane::kCheckpoint)) {
+    return Status::Ok();
+  }
+  auto captured = capture_->Capture(*this, UINT32_MAX);
+  if (!captured.ok() || *captured != CaptureOutcome::kCaughtUp) {
+    return Unharmed(captured.status());  // to hold off the writer would gain nothing
+  }
+  auto outcome = MakeRoomUnderWriteLock(kWriteLockTimeoutMs);
+  const bool complete = outcome.ok() && outcome->complete;
+  checkpoints_ += outcome.ok() && outcome->ran ? 1 : 0;
+  worker_room_retry_at_ = complete ? 0 : frames + checkpoint_pages_;
+  worker_room_done_at_ = complete ? capture_->captured_frames() : 0;
+  return Unharmed(outcome.status());
+}
+
 // An application's FULL, RESTART or TRUNCATE checkpoint holds the write lock while it waits for
 // readers of older frames, and then for readers of any: with a pin that stays behind, every writer
 // waits for as long as its busy timeout says. In quiet moments (and such a wait is one) the pin
@@ -95,6 +164,9 @@ Status EngineImpl::FreshenPin() {
 Status EngineImpl::FreshenPinLocked() {
   if (gap_ || !capture_) {
     return Status::Ok();
+  }
+  if (IsBusy()) {
+    return Status::Ok();  // quiet for the moment of its fsync
   }
   const uint64_t frames = capture_->frames_total();
   const bool quiet = std::exchange(quiet_frames_, frames) == frames;

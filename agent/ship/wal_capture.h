@@ -20,6 +20,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/ship/background_checkpoint.h"
 #include "agent/ship/page_buffer.h"
 #include "common/base/clock.h"
 #include "common/base/hash.h"
@@ -163,10 +164,22 @@ class WalCapture {
   Result<CaptureOutcome> StepAside(CaptureSink& sink, std::chrono::milliseconds most);
   // Capture, move the pin, PASSIVE checkpoint, move the pin: the next writer can reset the WAL.
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink) { return MakeRoom(sink, nullptr); }
-  // The same while the write lock is held, so that a busy writer cannot stay ahead; for `bound` at
-  // most: then the lock is let go, and what was not done (`complete` says so) is left for the next
-  // try. kUnavailable when the lock could not be had within `busy_timeout_ms`; *held_us gets how
-  // long it was held.
+  // Captures, moves the pin, and begins a PASSIVE checkpoint in the background, such that nobody
+  // else begins one in between: a busy writer asks for one after each commit, and would do the work
+  // itself, with its fsync. `ran`: it runs, or has run; the pin stays where it is meanwhile.
+  // Not so when somebody is in a checkpoint already: then the pin has not moved.
+  Result<CheckpointOutcome> BeginCheckpoint(CaptureSink& sink);
+  bool CheckpointRuns() const { return checkpoint_.running(); }
+  // How the last one ended, waiting for it; OK when there was none, or another connection's was in
+  // its way.
+  Status EndCheckpoint();
+  // Whether the pin is on slot 0, or was before the WAL was reset: whoever begins a checkpoint now
+  // sorts all frames before it finds out that it can do nothing.
+  bool PinIsOnSlot0() const { return pin_on_slot_0_ || pin_salt1_ != salt1_; }
+  // The same as MakeRoom while the write lock is held, so that a busy writer cannot stay ahead; for
+  // `bound` at most: then the lock is let go, and what was not done (`complete` says so) is left
+  // for the next try. kUnavailable when the lock could not be had within `busy_timeout_ms`;
+  // *held_us gets how long it was held.
   Result<CheckpointOutcome> MakeRoomUnderWriteLock(CaptureSink& sink, int busy_timeout_ms,
                                                    const Clock& clock,
                                                    std::chrono::microseconds bound,
@@ -227,6 +240,14 @@ class WalCapture {
     PagePtr content;
   };
 
+  // A move of the pin whose old reader has yet to go.
+  struct Move {
+    bool pending = false;
+    int next = 0;
+    uint32_t frame = 0, salt1 = 0, backfilled = 0;
+    bool on_slot_0 = false;
+  };
+
   explicit WalCapture(const Config& config) : config_(config) {}
   Status OpenConnections();
   Status OpenConnection(int i);
@@ -234,6 +255,9 @@ class WalCapture {
   Status CheckDatabase(Connection& connection);
   Status ReadExistingWal(const std::optional<WalPosition>& resume);
   Result<CheckpointOutcome> MakeRoom(CaptureSink& sink, BoundedWriteLock* lock);
+  Result<CaptureOutcome> BeginMove(CaptureSink& sink, Move* move);
+  void FinishMove(Move* move);
+  Status OpenLockConnection();
   void EmptyWal(const Connection& idle);
   Status BeginRead(int which);
   bool WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backfilled);
@@ -268,10 +292,12 @@ class WalCapture {
   Config config_;
   std::string wal_path_;
   Connection connections_[2];
-  Connection lock_connection_;  // opened when a write lock is first needed
+  Connection lock_connection_;       // beside the pin's; opened when it is first needed
+  BackgroundCheckpoint checkpoint_;  // on lock_connection_
   Statement begin_[2], read_[2], end_[2];
   int pinned_ = 0;  // which connection holds the read transaction; -1 after ReleasePin
   uint32_t pin_frame_ = 0, pin_salt1_ = 0, pin_backfilled_ = 0;  // when it was last moved
+  bool pin_on_slot_0_ = false;
   bool pin_lost_ = false;  // StepAside failed: what comes next in the WAL may not be what was next
   WalIndexView index_;
   std::optional<WalFile> wal_;

@@ -37,6 +37,7 @@ Status WalCapture::Probe(const std::string& database_path, const std::string& vf
 }
 
 WalCapture::~WalCapture() {
+  (void)EndCheckpoint();
   // Ending the read transactions lets SQLite's last-close checkpoint run when no other connection
   // is left.
   for (int i = 0; i < 2; ++i) {
@@ -89,6 +90,7 @@ void WalCapture::CloseConnection(int i) {
 }
 
 void WalCapture::Rest() {
+  (void)EndCheckpoint();
   Bytes().swap(buffer_);
   buffer_first_ = 0;
   cache_ = {};
@@ -105,6 +107,7 @@ void WalCapture::Rest() {
     if (view.ok()) {
       index_ = *view;
       CloseConnection(1 - pinned_);
+      lock_connection_.Close();
     }
   }
   if (config_.close_spare && wal_ && connections_[pinned_]) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "agent/ship/bounded_write_lock.h"
+#include "agent/ship/guarded.h"
 #include "agent/ship/wal_capture.h"
 
 namespace sqlite_s3 {
@@ -100,6 +101,14 @@ bool WalCapture::WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backf
 }
 
 Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
+  Move move;
+  ASSIGN_OR_RETURN(CaptureOutcome outcome, BeginMove(sink, &move));
+  FinishMove(&move);
+  return outcome;
+}
+
+Result<CaptureOutcome> WalCapture::BeginMove(CaptureSink& sink, Move* move) {
+  RETURN_IF_ERROR(EndCheckpoint());  // until then the pin keeps the WAL from being reset
   if (sink.MustHoldPin()) {
     return CaptureOutcome::kNoRoom;
   }
@@ -120,19 +129,33 @@ Result<CaptureOutcome> WalCapture::MovePin(CaptureSink& sink) {
     EndRead(next);
     return CaptureOutcome::kNoRoom;
   }
-  EndRead(pinned_);  // only now: until here the old reader guarded what was just captured
-  pinned_ = next;
   // Not what was captured: of that, the last commits may be later than what the reader sees.
-  pin_frame_ = placed ? before->max_frame : kEverything;
-  pin_salt1_ = before ? before->salt1 : 0;
-  pin_backfilled_ = backfilled;
+  *move = {true,
+           next,
+           placed ? before->max_frame : kEverything,
+           before ? before->salt1 : 0,
+           backfilled,
+           before && backfilled == before->max_frame};
   return outcome;
+}
+
+void WalCapture::FinishMove(Move* move) {
+  if (!std::exchange(move->pending, false)) {
+    return;
+  }
+  const int old = std::exchange(pinned_, move->next);
+  pin_frame_ = move->frame;
+  pin_salt1_ = move->salt1;
+  pin_backfilled_ = move->backfilled;
+  pin_on_slot_0_ = move->on_slot_0;
+  EndRead(old);  // only now: until here the old reader guarded what was captured
 }
 
 Result<CaptureOutcome> WalCapture::StepAside(CaptureSink& sink, std::chrono::milliseconds most) {
   if (sink.MustHoldPin()) {
     return CaptureOutcome::kNoRoom;
   }
+  RETURN_IF_ERROR(EndCheckpoint());
   ASSIGN_OR_RETURN(CaptureOutcome outcome, Capture(sink, kEverything));
   const auto before = index_.ReadHeader();
   if (outcome != CaptureOutcome::kCaughtUp || sink.MustHoldPin() || !before ||
@@ -215,6 +238,58 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLo
   return result;
 }
 
+Result<CheckpointOutcome> WalCapture::BeginCheckpoint(CaptureSink& sink) {
+  CheckpointOutcome result;
+  Move move;
+  ASSIGN_OR_RETURN(CaptureOutcome moved, BeginMove(sink, &move));
+  if (moved != CaptureOutcome::kCaughtUp) {
+    return result;
+  }
+  result.captured = true;
+  const Status opened = OpenLockConnection();
+  if (opened.ok()) {
+    checkpoint_.Start(lock_connection_, [&] {
+      (void)Guarded([&] {
+        FinishMove(&move);
+        // A writer that begins just now takes the slot that is free now, with what is behind it
+        // left as its mark for a moment, in which our checkpoint would stop there.
+        const timespec pause{0, 20'000};
+        nanosleep(&pause, nullptr);
+        return Status::Ok();
+      });
+    });
+  }
+  if (move.pending) {
+    EndRead(move.next);  // the old pin stays: a moved one invites the writer to a checkpoint
+    return opened.ok() ? Result<CheckpointOutcome>(result) : opened;
+  }
+  result.ran = true;
+  return result;
+}
+
+Status WalCapture::EndCheckpoint() {
+  const std::optional<PassiveCheckpoint> done = checkpoint_.Await();
+  if (!done || done->rc == SQLITE_BUSY) {
+    return Status::Ok();
+  }
+  return SqliteStatus(done->rc, "checkpoint", lock_connection_.get());
+}
+
+Status WalCapture::OpenLockConnection() {
+  if (!lock_connection_) {
+    ASSIGN_OR_RETURN(lock_connection_, Connection::Open(config_.database_path,
+                                                        SQLITE_OPEN_READWRITE, config_.vfs, 0));
+    RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
+    // Before it has read the database it does not know of a WAL, and a checkpoint does nothing.
+    Status read = lock_connection_.QueryInt("PRAGMA user_version").status();
+    if (!read.ok()) {
+      lock_connection_.Close();
+      return read;
+    }
+  }
+  return Status::Ok();
+}
+
 // A recovery reads the WAL up to its first frame without a checksum, whatever was backfilled: of a
 // WAL that lies there until somebody writes again, a crash of whoever is connected last would bring
 // back old pages. What came since is safe from this checkpoint: it does not pass our pin.
@@ -232,11 +307,8 @@ Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, 
                                                              const Clock& clock,
                                                              std::chrono::microseconds bound,
                                                              int64_t* held_us) {
-  if (!lock_connection_) {
-    ASSIGN_OR_RETURN(lock_connection_, Connection::Open(config_.database_path,
-                                                        SQLITE_OPEN_READWRITE, config_.vfs, 0));
-    RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
-  }
+  RETURN_IF_ERROR(EndCheckpoint());
+  RETURN_IF_ERROR(OpenLockConnection());
   const int64_t deadline = MonotonicMillis() + busy_timeout_ms;
   sqlite3_busy_handler(lock_connection_.get(), &AskAgainAtOnce, const_cast<int64_t*>(&deadline));
   BoundedWriteLock lock(lock_connection_, clock, bound);
@@ -265,6 +337,7 @@ Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, 
 }
 
 void WalCapture::ReleasePin() {
+  (void)EndCheckpoint();  // what failed will fail again
   for (int i = 0; i < 2; ++i) {
     EndRead(i);
   }

@@ -71,7 +71,7 @@ Connection ShippedDatabase::OpenAnother() {
       Connection::Open(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", kBusyTimeoutMs);
   Must(opened.status(), "open");
   Connection c = std::move(opened).value();
-  if (engine_) {
+  if (engine_ && options_.announces) {
     sqlite3_wal_hook(c.get(), &Hook, this);
   }
   return c;
@@ -105,6 +105,7 @@ Status ShippedDatabase::TryStart() {
   config.database_path = path_;
   config.options = options_.ship;
   config.checkpoint_pages = options_.checkpoint_pages;
+  config.busy_frames_per_second = options_.busy_frames_per_second;
   config.store = faults_;
   config.shared_limits = options_.limits;
   config.clock = options_.clock;
@@ -117,7 +118,9 @@ Status ShippedDatabase::TryStart() {
   auto engine = Engine::Start(config);
   RETURN_IF_ERROR(engine.status());
   engine_ = std::move(engine).value();
-  sqlite3_wal_hook(app_.get(), &Hook, this);
+  if (options_.announces) {
+    sqlite3_wal_hook(app_.get(), &Hook, this);
+  }
   return Status::Ok();
 }
 

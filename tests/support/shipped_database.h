@@ -31,6 +31,8 @@ class ShippedDatabase {
     uint32_t page_size = 4096;
     int auto_vacuum = 0;
     uint32_t checkpoint_pages = 1000;
+    bool announces = true;  // commits, by the hook; else an application that knows nothing of us
+    uint32_t busy_frames_per_second = 20'000;
     ShipOptions ship;
     std::shared_ptr<RateLimiter> limits;
     const Clock* clock = &Clock::Real();

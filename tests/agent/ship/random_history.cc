@@ -24,11 +24,14 @@ RandomHistory::RandomHistory(uint64_t seed) : random_(seed) {
   // From "one commit of a few pages fills it" to "never felt".
   o.ship.memory_bytes = o.page_size * Pick({uint64_t{12}, uint64_t{60}, uint64_t{6000}});
   o.ship.image_log_percent = Pick({0, 100});
+  o.announces = !OneIn(3);
+  o.busy_frames_per_second = Pick({0U, 20'000U});
   description_ = "seed " + std::to_string(seed) + ", page size " + std::to_string(o.page_size) +
                  ", auto_vacuum " + std::to_string(o.auto_vacuum) + ", checkpoint at " +
                  std::to_string(o.checkpoint_pages) + ", memory " +
                  std::to_string(o.ship.memory_bytes) + ", segments of " +
-                 std::to_string(o.ship.segment_bytes);
+                 std::to_string(o.ship.segment_bytes) + (o.announces ? "" : ", unannounced") +
+                 (o.busy_frames_per_second == 0 ? ", busy" : "");
   db_ = std::make_unique<ShippedDatabase>(o);
 }
 
