@@ -16,8 +16,8 @@ struct PassiveCheckpoint {
 // Of database main. `begun` is called on this thread at most once, when the connection has the
 // checkpoint lock (nobody else begins one until this returns) and has not yet looked at readers;
 // with SQLITE_BUSY it is not called. It must not use `db`, nor throw. REQUIRES: `db` has read
-// the database (else there is no WAL for it, and nothing happens), no transaction is open on it, and
-// no other thread uses it.
+// the database (else there is no WAL for it, and nothing happens), no transaction is open on it,
+// and no other thread uses it.
 PassiveCheckpoint RunPassiveCheckpoint(sqlite3* db, const std::function<void()>& begun);
 
 }  // namespace sqlite_s3
