@@ -39,7 +39,7 @@ std::string LitestreamProgram() {
   const char* path = std::getenv("PATH");
   for (std::string_view rest = path != nullptr ? path : ""; !rest.empty();) {
     const size_t end = std::min(rest.find(':'), rest.size());
-    const std::string program = std::string(rest.substr(0, end)).append("/litestream");
+    std::string program = std::string(rest.substr(0, end)).append("/litestream");
     if (access(program.c_str(), X_OK) == 0) {
       return program;
     }

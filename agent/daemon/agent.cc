@@ -91,7 +91,7 @@ Status Agent::Remove(const std::string& path) {
     attended_.wait(lock, [&] { return !at->second.attending; });
     task = at->second.task;
   }
-  const Status stopped = task->Stop(task->spec().replica.ship.close_timeout);
+  Status stopped = task->Stop(task->spec().replica.ship.close_timeout);
   std::lock_guard lock(mutex_);
   EraseEntry(path);
   return stopped;

@@ -75,7 +75,7 @@ Status SharedBlock::Map(const Fd& fd) {
     mapping_.fetch_add(1, std::memory_order_seq_cst);
     if (mremap(map, sizeof(Layout), sizeof(Layout), MREMAP_MAYMOVE | MREMAP_FIXED, layout_) ==
         MAP_FAILED) {
-      const Status failed = ErrnoStatus(errno, "map", path_);
+      Status failed = ErrnoStatus(errno, "map", path_);
       munmap(map, sizeof(Layout));
       return failed;
     }

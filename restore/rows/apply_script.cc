@@ -31,7 +31,7 @@ Status ApplyScript(const std::string& database, const std::string& script) {
   if (rc == SQLITE_OK) {
     return Status::Ok();
   }
-  const Status status = SqliteStatus(rc, "undo in " + database, db.get());
+  Status status = SqliteStatus(rc, "undo in " + database, db.get());
   (void)db.Exec("ROLLBACK");  // fails when SQLite has done so
   if (text.find("not as the script expects") != std::string::npos ||
       (rc & 0xff) == SQLITE_CONSTRAINT) {

@@ -119,9 +119,9 @@ auto FaultStore::Run(StoreOp op, std::string_view key, F call) -> decltype(call(
   if (hook) {
     RETURN_IF_ERROR(hook(op, key, n));
   }
-  const Status injected = fault ? Status(fault->code, "injected into call " + std::to_string(n) +
-                                                          " for " + std::string(key))
-                                : Status();
+  Status injected = fault ? Status(fault->code, "injected into call " + std::to_string(n) +
+                                                    " for " + std::string(key))
+                          : Status();
   if (!injected.ok() && fault->when == FaultWhen::kBeforeEffect) {
     return injected;
   }

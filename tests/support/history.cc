@@ -267,7 +267,7 @@ std::string History::Cut() {
   auto finished = Must(builder.Finish({}));
   head_digest_ = finished.digest;
   digest_by_last_[finished.header.last_txid()] = finished.digest;
-  const std::string key = keys::LogSegment(timeline_, finished.header.first_txid);
+  std::string key = keys::LogSegment(timeline_, finished.header.first_txid);
   Must(store_.Put(key, finished.bytes).status());
   segment_keys_.push_back(key);
   return key;
@@ -301,7 +301,7 @@ std::string History::RollUp(Txid first, Txid last) {
   for (Txid txid = first; txid <= last; txid = txid.Next()) {
     Must(builder.Add(commits_.at(txid).record, commits_.at(txid).chunks));
   }
-  const std::string key = keys::Rollup(timeline_, first, last);
+  std::string key = keys::Rollup(timeline_, first, last);
   Must(store_.Put(key, Must(builder.Finish({})).bytes).status());
   return key;
 }
