@@ -115,6 +115,8 @@ Status EngineImpl::KeepAheadOfWriter(uint32_t frames) {
   RETURN_IF_ERROR(Unharmed(capture_->EndCheckpoint()));
   const uint32_t threshold = checkpoint_pages_;
   const uint32_t behind = frames - std::min(capture_->index().BackfilledFrames(), frames);
+  // It is faster than we are: let it do the work, and wait for its own fsyncs meanwhile.
+  const bool too_fast = account_.bytes() > config_.options.memory_bytes / 2;
   if (frames >= kBusyWalThresholds * threshold && frames >= worker_room_retry_at_) {
     // Again, for what came during the last one's fsync, until that is little, or the WAL large.
     const uint32_t most = lane_ == Lane::kCheckpoint ? 2 * kLeftForLock : kLeftForLock;
@@ -123,9 +125,13 @@ Status EngineImpl::KeepAheadOfWriter(uint32_t frames) {
     }
   } else {
     const bool off_slot_0 = frames > 0 && capture_->PinIsOnSlot0();
-    if (!off_slot_0 && behind < kBusyWalThresholds / 2 * threshold) {
+    if (!off_slot_0 && behind < (too_fast ? 1 : kBusyWalThresholds / 2) * threshold) {
       return Status::Ok();
     }
+  }
+  if (too_fast) {
+    busy_not_before_us_ = Monotonic() + kBusyRetryMicros;
+    return Unharmed(capture_->MovePin(*this).status());
   }
   auto outcome = capture_->BeginCheckpoint(*this);
   if (outcome.ok() && outcome->ran) {
