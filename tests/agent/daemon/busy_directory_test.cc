@@ -85,6 +85,7 @@ class BusyDirectoryTest : public testing::Test {
     log_.Configure(LogFormat::kText, LogLevel::kError);
     ASSERT_OK_AND_ASSIGN(agent_, Agent::Create(log_));
     agent_->SetBusyRate(1);
+    apps_.reserve(3);  // a writer's thread uses one while another is added
     loop_ = std::thread([this] { agent_->Run(); });
     for (const char* name : {"busy", "neighbour"}) {
       const std::string path = dir_.path() + "/" + name;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "agent/ship/background_checkpoint.h"
 #include "agent/ship/wal_capture.h"
@@ -170,8 +171,8 @@ TEST_F(BusyWriterTest, ThePinDoesNotMoveWhileACheckpointRuns) {
   }
 }
 
-// Whatever is written how fast, every commit that was told of restores to its bytes.
-TEST(BusyEngineTest, CommitsOfWritersThatNeverRestAreAllShippedAndTheWalIsReset) {
+// Every commit that was told of restores to its bytes, whoever makes the checkpoints.
+TEST(BusyEngineTest, CommitsOfWritersThatNeverRestAreAllShipped) {
   ShippedDatabase::Options options;
   options.announces = false;
   options.busy_frames_per_second = 0;
@@ -180,27 +181,16 @@ TEST(BusyEngineTest, CommitsOfWritersThatNeverRestAreAllShippedAndTheWalIsReset)
   db.Exec("create table t(id integer primary key, a)");
   db.Start();
   db.WaitForImage();
-  std::atomic<bool> stop{false};
-  std::atomic<uint64_t> commits{0};
   std::vector<std::thread> writers;
   for (int i = 0; i < 2; ++i) {
     writers.emplace_back([&] {
       Connection mine = db.OpenAnother();
       EXPECT_OK(mine.Exec("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=10"));
-      while (!stop) {
+      for (int commit = 0; commit < 1500; ++commit) {
         EXPECT_OK(mine.Exec("insert into t(a) values(randomblob(300))"));
-        // On a machine without a free core nobody would keep up.
-        const uint64_t written = ++commits;
-        while (!stop && db.engine().GetStatus(false).txid.value + 300 < written) {
-          std::this_thread::yield();
-        }
       }
     });
   }
-  while (db.engine().GetStatus(false).wal_resets < 20) {
-    std::this_thread::yield();
-  }
-  stop = true;
   for (std::thread& writer : writers) {
     writer.join();
   }
@@ -210,7 +200,7 @@ TEST(BusyEngineTest, CommitsOfWritersThatNeverRestAreAllShippedAndTheWalIsReset)
   }
   db.Sync();
   const EngineStatus status = db.engine().GetStatus(true);
-  EXPECT_GT(status.write_locks, 0u);
+  EXPECT_GT(status.checkpoints, 0u);
   EXPECT_EQ(status.resyncs, 0u);
   db.CheckNoted();
   db.CheckHead();
