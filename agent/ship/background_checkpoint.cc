@@ -9,6 +9,7 @@
 namespace sqlite_s3 {
 namespace {
 
+// A busy writer holds the lock for a microsecond after each of its commits.
 constexpr int kTries = 8;
 constexpr long kPauseNanos = 10'000;
 

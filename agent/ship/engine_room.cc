@@ -72,8 +72,6 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   if (!InLane(Lane::kCheckpoint)) {
     return Status::Ok();
   }
-  // A checkpoint of ours would hide what somebody else wrote to the file.
-  RETURN_IF_ERROR(capture_->CheckFilesInPlace());
   auto outcome = capture_->MakeRoom(*this);
   if (unsafe) {  // until the WAL was emptied, which readers and busy writers keep us from
     unsafe_wait_us_ = std::clamp(unsafe_wait_us_ * 2, kMinUnsafeMicros, kMaxUnsafeMicros);
@@ -98,13 +96,14 @@ Status EngineImpl::MakeRoomIfDueLocked() {
 // Whether a writer that we do not hear of commits so fast that it is worth keeping it from making
 // checkpoints.
 bool EngineImpl::IsBusy() const {
-  return checkpoint_pages_ > 0 && unannounced_ > 0 && config_.options.write_lock &&
+  // During a start the last rate is of before it, and the pin has to get out of everybody's way.
+  return started_ && checkpoint_pages_ > 0 && unannounced_ > 0 && config_.options.write_lock &&
          frames_per_second_ >= config_.busy_frames_per_second;
 }
 
 // A writer that never rests has to be held off for the WAL to be reset, and while one connection is
 // in a checkpoint nobody else begins one: so all the work, with its fsyncs, is done beside it, and
-// what is left under the lock takes about a millisecond. The WAL grows to a few times the
+// what is left under the lock takes a few milliseconds. The WAL grows to several times the
 // threshold, for each time the writer sleeps as long, at least.
 Status EngineImpl::KeepAheadOfWriter(uint32_t frames) {
   // A pin moves only when all is captured.

@@ -118,6 +118,9 @@ Result<CaptureOutcome> WalCapture::Capture(CaptureSink& sink, uint32_t max_frame
   if (big_) {
     return CaptureOutcome::kBigCommit;
   }
+  if (written_over_) {
+    return WrittenOver();
+  }
   if (pin_lost_) {
     return CorruptionError("'" + wal_path_ + "' was without a pin, and may have lost commits");
   }

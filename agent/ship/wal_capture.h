@@ -277,6 +277,7 @@ class WalCapture {
     int64_t size_bytes = 0;
   };
   Status CheckNobodyElseWrote();
+  Status WrittenOver() const;
   Checkpoints LookAtCheckpoints() const;
   // nullopt: a checkpoint began or ended meanwhile.
   Result<std::optional<FileWritten>> LookAtFile() const;
@@ -304,6 +305,7 @@ class WalCapture {
 
   uint64_t database_inode_ = 0;
   std::optional<FileWritten> file_written_;
+  bool written_over_ = false;  // by somebody else: what is captured next may have no base
   uint32_t page_size_ = 0;
   uint32_t page_count_ = 0;
   uint32_t salt1_ = 0, salt2_ = 0;

@@ -134,6 +134,9 @@ Status WalCapture::CheckFilesInPlace() {
 }
 
 Status WalCapture::CheckNobodyElseWrote() {
+  if (written_over_) {
+    return WrittenOver();
+  }
   if (index_.PeekSalt1() != salt1_) {
     return Status::Ok();  // a WAL that is yet to be captured: where the last one ended tells more
   }
@@ -157,6 +160,11 @@ Status WalCapture::CheckNobodyElseWrote() {
   if (c.attempted != c.done && (index_.CheckpointIsRunning() || LookAtCheckpoints() != c)) {
     return Status::Ok();  // a long one, or a second try
   }
+  written_over_ = true;
+  return WrittenOver();
+}
+
+Status WalCapture::WrittenOver() const {
   return CorruptionError("database '" + config_.database_path +
                          "' was written to while it was open, and not by SQLite");
 }

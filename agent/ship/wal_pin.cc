@@ -202,6 +202,8 @@ Result<CaptureOutcome> WalCapture::StepAside(CaptureSink& sink, std::chrono::mil
 
 Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLock* lock) {
   CheckpointOutcome result;
+  // A checkpoint, ours or one that the moved pin invites, would hide it.
+  RETURN_IF_ERROR(CheckNobodyElseWrote());
   ASSIGN_OR_RETURN(CaptureOutcome moved, MovePin(sink));
   if (moved != CaptureOutcome::kCaughtUp) {
     return result;
@@ -240,6 +242,7 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLo
 
 Result<CheckpointOutcome> WalCapture::BeginCheckpoint(CaptureSink& sink) {
   CheckpointOutcome result;
+  RETURN_IF_ERROR(CheckNobodyElseWrote());  // as in MakeRoom
   Move move;
   ASSIGN_OR_RETURN(CaptureOutcome moved, BeginMove(sink, &move));
   if (moved != CaptureOutcome::kCaughtUp) {
@@ -277,15 +280,12 @@ Status WalCapture::EndCheckpoint() {
 
 Status WalCapture::OpenLockConnection() {
   if (!lock_connection_) {
-    ASSIGN_OR_RETURN(lock_connection_, Connection::Open(config_.database_path,
-                                                        SQLITE_OPEN_READWRITE, config_.vfs, 0));
-    RETURN_IF_ERROR(lock_connection_.Exec("PRAGMA wal_autocheckpoint=0"));
+    ASSIGN_OR_RETURN(Connection opened, Connection::Open(config_.database_path,
+                                                         SQLITE_OPEN_READWRITE, config_.vfs, 0));
+    RETURN_IF_ERROR(opened.Exec("PRAGMA wal_autocheckpoint=0"));
     // Before it has read the database it does not know of a WAL, and a checkpoint does nothing.
-    Status read = lock_connection_.QueryInt("PRAGMA user_version").status();
-    if (!read.ok()) {
-      lock_connection_.Close();
-      return read;
-    }
+    RETURN_IF_ERROR(opened.QueryInt("PRAGMA user_version").status());
+    lock_connection_ = std::move(opened);
   }
   return Status::Ok();
 }

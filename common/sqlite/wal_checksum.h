@@ -15,8 +15,8 @@ struct WalChecksum {
   bool operator==(const WalChecksum&) const = default;
 };
 
-// `bytes` is a multiple of 8. Faster than SQLite's own by five times where the processor has AVX2
-// or NEON and the words are in its byte order, as they are by default.
+// `bytes` is a multiple of 8. In vectors where the processor has AVX2 or NEON and the words are in
+// its byte order, as they are by default.
 WalChecksum ExtendWalChecksum(WalChecksum start, ByteSpan bytes, bool big_endian_words);
 
 }  // namespace sqlite_s3
