@@ -36,11 +36,12 @@ def figure(name, unit, ours, target=None, at_most=True, runs=1):
 
 # --- the application's process
 
-def application(directory, count):
+def application(directory, first, end):
     """Commands on standard input: `load SECONDS FILE` commits once a second to every database and
     writes when each statement returned, as [[time, ...] per database]."""
     databases = []
-    for n in range(count):
+    count = end - first
+    for n in range(first, end):
         db = sqlite3.connect(f"{directory}/{n}.db", isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
@@ -67,22 +68,33 @@ def application(directory, count):
 
 
 class Application:
+    """In as many processes as their descriptors need: three a database."""
     def __init__(self, directory, count):
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), "--application", directory, str(count)],
+        each = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3 - 10
+        self.processes = [subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), "--application", directory, str(first),
+             str(min(first + each, count))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.process.stdout.readline()
+            for first in range(0, count, each)]
+        for process in self.processes:
+            process.stdout.readline()
 
     def load(self, seconds, out):
-        self.process.stdin.write(f"load {seconds} {out}\n")
-        self.process.stdin.flush()
-        self.process.stdout.readline()
-        with open(out, encoding="ascii") as f:
-            return json.load(f)
+        for n, process in enumerate(self.processes):
+            process.stdin.write(f"load {seconds} {out}.{n}\n")
+            process.stdin.flush()
+        times = []
+        for n, process in enumerate(self.processes):
+            process.stdout.readline()
+            with open(f"{out}.{n}", encoding="ascii") as f:
+                times += json.load(f)
+        return times
 
     def end(self):
-        self.process.stdin.close()
-        self.process.wait()
+        for process in self.processes:
+            process.stdin.close()
+        for process in self.processes:
+            process.wait()
 
 
 # --- the agent's process
@@ -91,7 +103,7 @@ def proc_status(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         fields = dict(line.split(":", 1) for line in f if ":" in line)
     return {key: int(fields[key].split()[0]) for key in
-            ("VmRSS", "RssAnon", "RssFile", "RssShmem", "Threads")}
+            ("VmRSS", "VmHWM", "RssAnon", "RssFile", "RssShmem", "Threads")}
 
 
 def cpu_seconds(pid):
@@ -119,6 +131,19 @@ def wakeups(pid):
     return total
 
 
+def descriptors(pid):
+    """Of the process, and of the tables that bench/file_tables.cc gives it."""
+    total = len(os.listdir(f"/proc/{pid}/fd"))
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm", encoding="utf-8") as f:
+                if f.read().strip() == "file_table":
+                    total += len(os.listdir(f"/proc/{pid}/task/{thread}/fd"))
+        except FileNotFoundError:
+            pass  # ended meanwhile
+    return total
+
+
 class Agent:
     def __init__(self, build, directory, count, interval):
         self.replicas = os.path.join(directory, "replicas")
@@ -130,10 +155,15 @@ class Agent:
                 f.write(f'[[database]]\npath = "{directory}/{n}.db"\n'
                         f'replica = "file://{self.replicas}/{n}"\n')
         self.log = open(os.path.join(directory, "agent.log"), "w", encoding="utf-8")
+        environment = dict(os.environ)
+        if 7 * count + 1000 > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+            print("more descriptors than this process may have: those of the databases are in "
+                  "tables of other threads (bench/file_tables.cc)", file=sys.stderr)
+            environment["LD_PRELOAD"] = os.path.join(build, "bench", "file_tables.so")
         self.begin = time.monotonic()
         self.process = subprocess.Popen(
             [os.path.join(build, "bin", "sqlite-s3-agent"), "run", "--config", config,
-             "--log-level", "warning"], stderr=self.log)
+             "--log-level", "warning"], stderr=self.log, env=environment)
         self.pid = self.process.pid
 
     def wait_for_images(self, count):
@@ -142,6 +172,10 @@ class Agent:
         while waiting:
             if self.process.poll() is not None:
                 sys.exit(f"the agent ended with {self.process.returncode}")
+            with open(self.log.name, encoding="utf-8") as f:
+                refused = next((line for line in f if "not shipped" in line), None)
+            if refused:
+                sys.exit(refused.rstrip())
             for n in list(waiting):
                 if manifests(os.path.join(self.replicas, str(n))):
                     waiting.discard(n)
@@ -240,12 +274,14 @@ def idle(arguments, count, start, agent):
     name = f"sidecar_scale.idle_{count}"
     figure(f"{name}.start", "s until every first image is in the store", start)
     figure(f"{name}.memory", "MiB resident", status["VmRSS"] / 1024, MEMORY_TARGETS.get(count))
+    figure(f"{name}.memory_peak", "MiB resident at most, since the start",
+           status["VmHWM"] / 1024)
     figure(f"{name}.memory_anonymous", "MiB resident, not of files", status["RssAnon"] / 1024)
     figure(f"{name}.memory_proportional", "MiB, PSS", proportional_kib(agent.pid) / 1024)
     figure(f"{name}.wakeups", "per second", woken)
     figure(f"{name}.cpu", "% of one core", 100 * used, 1 if count >= 1000 else None)
     figure(f"{name}.threads", "threads", status["Threads"])
-    figure(f"{name}.descriptors", "file descriptors", len(os.listdir(f"/proc/{agent.pid}/fd")))
+    figure(f"{name}.descriptors", "file descriptors", descriptors(agent.pid))
 
 
 def busy(arguments, directory, count, seconds, application_process, agent):
@@ -273,7 +309,7 @@ def busy(arguments, directory, count, seconds, application_process, agent):
 
 def main():
     if len(sys.argv) > 1 and sys.argv[1] == "--application":
-        application(sys.argv[2], int(sys.argv[3]))
+        application(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
         return
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parser = argparse.ArgumentParser(

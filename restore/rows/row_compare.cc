@@ -22,7 +22,7 @@ class RowStream {
       ASSIGN_OR_RETURN(const BtreePage page, ReadLeaf(number));
       if (page.cell_count() > 0) {
         ASSIGN_OR_RETURN(const Cell cell, page.CellAt(0));
-        order_.push_back({cell.rowid, number});
+        order_.emplace_back(cell.rowid, number);
       }
     }
     std::sort(order_.begin(), order_.end());
@@ -265,15 +265,18 @@ Result<uint64_t> CountRenumbered(const RowsOnPages& before, const RowsOnPages& a
 Status CompareRows(const RowsOnPages& before, const RowsOnPages& after,
                    const std::function<Status(const RowChange&)>& found) {
   Comparer comparer(before, after, found);
-  const TableInfo& any = after.table != nullptr ? *after.table : *before.table;
+  const TableInfo* any = after.table != nullptr ? after.table : before.table;
+  if (any == nullptr) {
+    return Status::Ok();  // it was there neither before nor after
+  }
   if (before.table != nullptr && after.table != nullptr &&
       before.table->without_rowid != after.table->without_rowid) {
     const RowsOnPages none;
     RETURN_IF_ERROR(CompareRows(before, none, found));
     return CompareRows(none, after, found);
   }
-  return any.without_rowid ? CompareByKey(before, after, comparer)
-                           : CompareByRowid(before, after, comparer);
+  return any->without_rowid ? CompareByKey(before, after, comparer)
+                            : CompareByRowid(before, after, comparer);
 }
 
 }  // namespace sqlite_s3
