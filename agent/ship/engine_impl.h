@@ -13,6 +13,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -81,6 +82,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_session.cc
   Status OpenSession();  // store and database are looked at; nothing is written but replica.json
   Status ReconcileSpool(Head* head);
+  Result<bool> HasItsParts(const Segment& segment, const std::map<std::string, SpoolItem>& spooled);
   void NoteImage(const std::optional<ImageManifest>& image);
   Status Scan();  // compares the database with the replica and decides
   Status ScanSlice(int64_t most_us, bool* done);  // some of it

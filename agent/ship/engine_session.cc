@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "agent/ship/engine_impl.h"
 
@@ -213,6 +214,34 @@ void EngineImpl::NoteImage(const std::optional<ImageManifest>& image) {
   }
 }
 
+// Nothing in the spool is synced: after a power loss a part may be torn, and its segment whole.
+// What is not in the spool any more is in the store, unless it was lost like that.
+Result<bool> EngineImpl::HasItsParts(const Segment& segment,
+                                     const std::map<std::string, SpoolItem>& spooled) {
+  for (const CommitRecord& commit : segment.commits) {
+    for (const PartRef& ref : commit.parts) {
+      const std::string key = keys::Part(timeline_, ref.nonce, ref.number);
+      const auto at = spooled.find(key);
+      if (at == spooled.end()) {
+        auto stored = patient_store_->Head(key);
+        if (stored.code() == StatusCode::kNotFound) {
+          return false;
+        }
+        RETURN_IF_ERROR(stored.status());
+        if (stored->size_bytes != ref.size_bytes) {
+          return false;
+        }
+        continue;
+      }
+      auto bytes = spool_->Read(at->second);
+      if (!bytes.ok() || ComputeDigest(*bytes) != ref.digest) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 // What a former process of ours froze but did not see answered. Segments that go on from the head
 // are kept and become the head; what the store has already, or what fits nothing, goes.
 Status EngineImpl::ReconcileSpool(Head* head) {
@@ -222,8 +251,12 @@ Status EngineImpl::ReconcileSpool(Head* head) {
   size_t seen = 0;
   std::vector<SpoolItem> items = old->Items();
   size_t drop_front = 0;
+  std::map<std::string, SpoolItem> parts;  // that come before the segment
   for (const SpoolItem& item : items) {
     ++seen;
+    if (!item.is_segment) {
+      parts.try_emplace(item.key, item);
+    }
     if (!item.is_segment || !fits) {
       continue;
     }
@@ -246,6 +279,12 @@ Status EngineImpl::ReconcileSpool(Head* head) {
         segment->header.first_txid != head->txid.Next() ||
         segment->header.predecessor != head->digest) {
       fits = false;
+      continue;
+    }
+    ASSIGN_OR_RETURN(fits, HasItsParts(*segment, parts));
+    if (!fits) {
+      Log(LogLevel::kWarning, item.key + " of an earlier run has lost a part: what it had is " +
+                                  "compared and shipped again");
       continue;
     }
     keep = seen;

@@ -8,6 +8,7 @@
 
 #include "common/base/cancellation.h"
 #include "tests/support/replayer.h"
+#include "tests/support/run_program.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 
@@ -207,6 +208,36 @@ TEST(SpoolPolicyTest, ACommitLargerThanTheSpoolGoesOutPieceByPiece) {
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 1u);
   db.CheckNoted();
   db.CheckHead();
+}
+
+// What waits in the spool is not synced: a power loss leaves the part of a big commit torn, or
+// without content, or gone, and the segment that names it whole. Shipped like that, no commit since
+// could be restored.
+TEST(SpoolPolicyTest, APartThatAPowerLossToreIsNotShippedWithItsSegment) {
+  for (const char* damage : {"truncate -s 100", "truncate -s 0", "rm"}) {
+    ShippedDatabase::Options options = SmallSpool(WhenFull::kGrowWal);
+    options.ship.spool_bytes = 100 << 20;
+    ShippedDatabase db(options);
+    StoreAway(db);
+    Insert(db, 5'000'000);
+    Insert(db, 60'000);  // a segment's worth: cut though the store is away
+    db.Now();
+    while (db.engine().GetStatus(true).spool_bytes < 5'060'000) {
+      std::this_thread::yield();
+    }
+    db.Abandon();
+    ASSERT_TRUE(
+        RunProgram({"/bin/sh", "-c",
+                    "cd " + db.state_dir() + "/spool && f=$(ls | grep part | head -n 1) && " +
+                        damage + " \"$f\""})
+            .Succeeded());
+    db.faults().Heal();
+    db.Start();
+    db.Note();
+    db.Sync();
+    db.CheckNoted();
+    db.CheckHead();
+  }
 }
 
 TEST(SpoolPolicyTest, AStoreThatIsFullOrReadOnlyIsWaitedFor) {
