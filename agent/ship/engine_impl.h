@@ -81,6 +81,7 @@ class EngineImpl final : public Engine, private CaptureSink {
 
   // engine_session.cc
   Status OpenSession();  // store and database are looked at; nothing is written but replica.json
+  Status OpenReplica(bool been_there);
   Status ReconcileSpool(Head* head);
   Result<bool> HasItsParts(const Segment& segment, const std::map<std::string, SpoolItem>& spooled);
   void NoteImage(const std::optional<ImageManifest>& image);

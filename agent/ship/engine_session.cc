@@ -18,6 +18,11 @@ Result<uint64_t> RandomU64() {
   return LoadLe64(bytes);
 }
 
+Status DeniedError(const std::string& store) {
+  return UnavailableError("replica " + store + ": the store has " + keys::Replica() +
+                          ", and said that it had not");
+}
+
 }  // namespace
 
 // The line we append to: the one in our identity, or a line of ours that left it: just before a
@@ -37,6 +42,21 @@ Result<TimelineId> EngineImpl::OurTimeline(const std::vector<TimelineDocument>& 
     }
   }
   return at;
+}
+
+// A store that denies for a moment what it has must not make us begin anew, as strangers to it:
+// where we have `been_there`, it is asked in another way, too.
+Status EngineImpl::OpenReplica(bool been_there) {
+  Status opened = replica_->Open();
+  if (opened.code() != StatusCode::kNotFound || !been_there) {
+    return opened;
+  }
+  const auto listed = patient_store_->List(keys::Replica(), "", 1);
+  if (!listed.ok() || listed->empty()) {
+    return opened;
+  }
+  opened = replica_->Open();
+  return opened.code() == StatusCode::kNotFound ? DeniedError(config_.store->Describe()) : opened;
 }
 
 Status EngineImpl::OpenSession() {
@@ -65,7 +85,7 @@ Status EngineImpl::OpenSession() {
   }
 
   replica_ = std::make_unique<Replica>(*patient_store_);
-  Status opened = replica_->Open();
+  Status opened = OpenReplica(known && known->replica == name);
   replica_is_new_ = opened.code() == StatusCode::kNotFound;
   if (!opened.ok() && !replica_is_new_) {
     return opened.WithContext("replica " + name);
@@ -182,6 +202,11 @@ Status EngineImpl::OpenSession() {
     }
     RETURN_IF_ERROR(replica_->Open());
     if (replica_->document().database_id != document.database_id) {
+      if (known && known->replica == name &&
+          known->database_id == replica_->document().database_id) {
+        RETURN_IF_ERROR(state_dir_.SaveIdentity(*known));
+        return DeniedError(name);
+      }
       return created.WithContext("replica " + name);  // somebody else was first
     }
     ASSIGN_OR_RETURN(timelines_, replica_->ListTimelines());

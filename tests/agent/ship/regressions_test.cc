@@ -13,6 +13,7 @@
 
 #include "agent/ship/spool.h"
 #include "agent/ship/wal_capture.h"
+#include "common/format/keys.h"
 #include "common/os/file.h"
 #include "common/sqlite/connection.h"
 #include "tests/support/replayer.h"
@@ -22,6 +23,46 @@
 
 namespace sqlite_s3 {
 namespace {
+
+// A store that denies once what it has (a node that comes back, a proxy): its writer is no stranger
+// to the replica for that, and what waits in the spool keeps its restore points.
+TEST(RegressionTest, AStoreThatDeniesTheReplicaForAMomentMakesNoStrangerOfItsWriter) {
+  for (bool lists : {true, false}) {
+    ShippedDatabase db;
+    db.Exec("create table t(a, b)");
+    db.Start();
+    db.Sync();
+    if (lists) {
+      db.faults().FailAll(StoreOp::kPutIfAbsent, StatusCode::kUnavailable);
+      for (int i = 0; i < 3; ++i) {
+        db.Exec("insert into t values(1, randomblob(700))");
+        db.Note();
+      }
+    }
+    db.Abandon();
+    db.Exec("update t set b=randomblob(700); insert into t values(2, 3)");
+    db.CloseApp();  // the WAL goes: only who we are says that we may append
+    db.faults().Heal();
+    db.faults().ResetCounts();
+    db.faults().SetHook([lists](StoreOp op, std::string_view key, int n) {
+      const bool denies = key == keys::Replica() && n == 1 &&
+                          (op == StoreOp::kGet || (op == StoreOp::kList && !lists));
+      return denies ? NotFoundError("no such key") : Status::Ok();
+    });
+    const Status started = db.TryStart();
+    if (!started.ok()) {
+      ASSERT_FALSE(lists);
+      EXPECT_EQ(started.code(), StatusCode::kUnavailable) << started.ToString();
+      db.Start();
+    }
+    db.Exec("insert into t values(4, 5)");
+    db.Note();
+    db.Sync();
+    EXPECT_EQ(db.engine().GetStatus(true).timeline, 1u);
+    db.CheckNoted();
+    db.CheckHead();
+  }
+}
 
 // A hook that captures after the session is opened and before its scan begins: the commit is in the
 // scanned state already, and must not be applied to it a second time, with older pages.
