@@ -85,8 +85,7 @@ Status EngineImpl::CopyImage(std::chrono::microseconds* wait, bool* done) {
   }
   const int64_t begun = Monotonic();
   bool put = false;
-  StoreWatch* const watch = config_.store_watch.get();
-  if (watch == nullptr || watch->Enter(StoreWatch::For::kImage)) {
+  {
     const PaidScope paid(*turn);
     ASSIGN_OR_RETURN(put, PutImageObject(run.key, bytes));
   }
@@ -207,9 +206,16 @@ Status EngineImpl::FindImageObject(const std::string& key) {
 // False: not now. It is tried again for as long as the store is away: what was set aside is bounded
 // by the database's size, and giving up would cost the restore points since the image's TXID.
 Result<bool> EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) {
-  Status put = upload_store_->PutIfAbsent(key, bytes).status();
+  std::optional<StoreWatch::Visit> visit;
   if (config_.store_watch) {
-    config_.store_watch->Leave(StoreWatch::For::kImage, put);
+    visit = config_.store_watch->Enter(StoreWatch::For::kImage);
+    if (!visit) {
+      return false;
+    }
+  }
+  Status put = upload_store_->PutIfAbsent(key, bytes).status();
+  if (visit) {
+    visit->Ended(put);
   }
   if (put.code() == StatusCode::kAlreadyExists) {
     put = FindImageObject(key);

@@ -145,12 +145,15 @@ std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
   if (const auto wait = upload_turn_->Ask(); wait.count() > 0) {
     return wait;
   }
-  StoreWatch* const watch = config_.store_watch.get();
-  if (watch != nullptr && !watch->Enter(StoreWatch::For::kLog)) {
-    if (!uploads_fail_.exchange(true)) {
-      ShowUploads(UnavailableError("the store does not answer other databases"));
+  std::optional<StoreWatch::Visit> visit;
+  if (config_.store_watch) {
+    visit = config_.store_watch->Enter(StoreWatch::For::kLog);
+    if (!visit) {
+      if (!uploads_fail_.exchange(true)) {
+        ShowUploads(UnavailableError("the store does not answer other databases"));
+      }
+      return kAwayWait;
     }
-    return kAwayWait;
   }
   const std::unique_ptr<Throttle::Turn> turn = std::move(upload_turn_);
   // A store that hangs holds up neither a close nor a fork. What it did with the bytes is unknown
@@ -161,8 +164,8 @@ std::optional<std::chrono::microseconds> EngineImpl::UploadStep() {
     const PaidScope paid(*turn);
     return UploadFront(*item);
   });
-  if (watch != nullptr) {
-    watch->Leave(StoreWatch::For::kLog, status);
+  if (visit) {
+    visit->Ended(status);
   }
   if (status.ok()) {
     upload_backoff_ = std::chrono::milliseconds(0);

@@ -1,15 +1,34 @@
 #include "agent/ship/store_watch.h"
 
+#include <utility>
+
 namespace sqlite_s3 {
 
-bool StoreWatch::Enter(For what) {
+StoreWatch::Visit::Visit(Visit&& other) noexcept
+    : watch_(std::exchange(other.watch_, nullptr)), what_(other.what_) {}
+
+StoreWatch::Visit& StoreWatch::Visit::operator=(Visit&& other) noexcept {
+  std::swap(watch_, other.watch_);
+  std::swap(what_, other.what_);
+  return *this;
+}
+
+StoreWatch::Visit::~Visit() { Ended(CancelledError("")); }
+
+void StoreWatch::Visit::Ended(const Status& status) {
+  if (StoreWatch* const watch = std::exchange(watch_, nullptr)) {
+    watch->Leave(what_, status);
+  }
+}
+
+std::optional<StoreWatch::Visit> StoreWatch::Enter(For what) {
   const auto n = static_cast<size_t>(what);
   std::lock_guard lock(mutex_);
   if (away_ && inside_[n] >= kMostWhileAway[n]) {
-    return false;
+    return std::nullopt;
   }
   ++inside_[n];
-  return true;
+  return Visit(this, what);
 }
 
 void StoreWatch::Leave(For what, const Status& status) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "common/base/status.h"
@@ -21,14 +22,29 @@ class StoreWatch {
   // While the store is away, as many requests at a time find out when it answers again.
   static constexpr std::array<size_t, 2> kMostWhileAway{4, 1};
 
-  // Whether a request may be made now: yes, as long as the store answers. Each yes is followed by
-  // one Leave.
-  [[nodiscard]] bool Enter(For what);
-  // What became of it. kUnavailable and kDeadlineExceeded: the store is away; kCancelled says
-  // nothing; anything else is an answer.
-  void Leave(For what, const Status& status);
+  // A request that is being made. The watch outlives it.
+  class Visit {
+   public:
+    Visit(Visit&& other) noexcept;
+    Visit& operator=(Visit&& other) noexcept;
+    ~Visit();  // nothing is known of a request that nobody told the end of
+    // What became of it. kUnavailable and kDeadlineExceeded: the store is away; kCancelled says
+    // nothing; anything else is an answer.
+    void Ended(const Status& status);
+
+   private:
+    friend class StoreWatch;
+    Visit(StoreWatch* watch, For what) : watch_(watch), what_(what) {}
+    StoreWatch* watch_;  // null: it has ended
+    For what_;
+  };
+
+  // nullopt: no request may be made now. As long as the store answers, any may.
+  [[nodiscard]] std::optional<Visit> Enter(For what);
 
  private:
+  void Leave(For what, const Status& status);
+
   std::mutex mutex_;
   bool away_ = false;
   std::array<size_t, 2> inside_{};

@@ -172,24 +172,39 @@ TEST(StoreWatchTest, AFewFindOutWhetherAStoreThatIsAwayAnswersAgain) {
   using For = StoreWatch::For;
   StoreWatches watches;
   const std::shared_ptr<StoreWatch> watch = watches.Of("http://a");
-  for (int i = 0; i < 50; ++i) {
-    ASSERT_TRUE(watch->Enter(For::kLog));
+  std::vector<StoreWatch::Visit> visits;
+  const auto enter = [&](For what) {
+    auto visit = watch->Enter(what);
+    if (visit) {
+      visits.push_back(std::move(*visit));
+    }
+    return visits.size();
+  };
+  const auto end = [&](size_t visit, const Status& status) {
+    visits[visit].Ended(status);
+    visits.erase(visits.begin() + static_cast<ptrdiff_t>(visit));
+  };
+  for (size_t i = 1; i <= 50; ++i) {
+    ASSERT_EQ(enter(For::kLog), i);
   }
-  watch->Leave(For::kLog, UnavailableError("timed out"));
-  EXPECT_FALSE(watch->Enter(For::kLog));
-  EXPECT_TRUE(watch->Enter(For::kImage));
-  EXPECT_FALSE(watch->Enter(For::kImage));
+  end(0, UnavailableError("timed out"));
+  EXPECT_EQ(enter(For::kLog), 49u);
+  EXPECT_EQ(enter(For::kImage), 50u);
+  EXPECT_EQ(enter(For::kImage), 50u);
   EXPECT_TRUE(watches.Of("http://b")->Enter(For::kLog));
   for (int i = 0; i < 45; ++i) {
-    watch->Leave(For::kLog, DeadlineExceededError("timed out"));
+    end(0, DeadlineExceededError("timed out"));
   }
-  EXPECT_FALSE(watch->Enter(For::kLog));
-  watch->Leave(For::kLog, CancelledError("stopping"));
-  EXPECT_TRUE(watch->Enter(For::kLog));
-  EXPECT_FALSE(watch->Enter(For::kLog));
-  watch->Leave(For::kLog, PermissionDeniedError("an answer"));
-  EXPECT_TRUE(watches.Of("http://a")->Enter(For::kLog));
-  EXPECT_TRUE(watch->Enter(For::kLog));
+  EXPECT_EQ(enter(For::kLog), 5u);  // the image's, and four
+  end(0, CancelledError("stopping"));
+  EXPECT_EQ(enter(For::kLog), 5u);
+  EXPECT_EQ(enter(For::kLog), 5u);
+  visits.erase(visits.begin());  // one that threw has ended too, and tells nothing
+  EXPECT_EQ(enter(For::kLog), 5u);
+  EXPECT_EQ(enter(For::kLog), 5u);
+  end(0, PermissionDeniedError("an answer"));
+  EXPECT_EQ(enter(For::kLog), 5u);
+  EXPECT_EQ(enter(For::kLog), 6u);
 }
 
 // A hundred databases whose store hung had all the threads, twenty seconds each, and those of a
@@ -216,8 +231,9 @@ TEST(StoreWatchTest, UploadsToAStoreThatHangsLeaveThreadsToOthers) {
     engines.push_back(std::move(engine));
   }
   const std::shared_ptr<StoreWatch> watch = watches.Of("hangs");
-  ASSERT_TRUE(watch->Enter(StoreWatch::For::kLog));
-  watch->Leave(StoreWatch::For::kLog, UnavailableError("timed out"));
+  auto visit = watch->Enter(StoreWatch::For::kLog);
+  ASSERT_TRUE(visit);
+  visit->Ended(UnavailableError("timed out"));
   const auto commit = [&](size_t i) {
     Insert(*databases[i], 1);
     engines[i]->Notify(false);
