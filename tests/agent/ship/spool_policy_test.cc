@@ -284,8 +284,8 @@ TEST(SpoolPolicyTest, AStoreThatHangsHoldsUpNeitherACloseNorAFork) {
   db.Exec("insert into t values(1)");
   hangs.wait(false);
   db.engine().PrepareFork();  // returns
+  hangs = false;  // while nobody uploads: the next try may hang before this thread goes on
   db.engine().ParentAfterFork();
-  hangs = false;
   hangs.wait(false);
   EXPECT_STATUS(db.engine().Stop(std::chrono::milliseconds(1)), StatusCode::kDeadlineExceeded);
 }
