@@ -120,7 +120,17 @@ Result<PutResult> S3Store::PutIfAbsent(std::string_view key, ByteSpan body) {
   const std::string full_key = FullKey(key);
   ASSIGN_OR_RETURN(Conditional conditional, AskConditional());
   if (conditional == Conditional::kHonoured) {
-    return PutOnce(full_key, body, kAbsent);
+    auto put = PutOnce(full_key, body, kAbsent);
+    if (put.ok() && put->etag.empty()) {
+      // Every store names what it took. Something else that answers every request with 200 (a
+      // portal, a proxy whose store is away) took nothing, and its word would cost the bytes.
+      const Status there = Head(key).status();
+      RETURN_IF_ERROR(there.code() == StatusCode::kNotFound
+                          ? UnavailableError("put " + client_->Name(full_key) +
+                                             ": an answer without ETag, and nothing is there")
+                          : there);
+    }
+    return put;
   }
   // Not atomic, and SupportsConditionalPut() says so.
   auto there = Head(key);

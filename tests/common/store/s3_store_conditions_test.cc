@@ -22,11 +22,22 @@ TEST_F(S3StoreTest, AServerThatIgnoresTheConditionIsFoundOut) {
 }
 
 TEST_F(S3StoreTest, AServerThatHonoursTheConditionIsAskedOnce) {
-  Script({HttpReply(200), kProbeHonoured, HttpReply(200), S3Error(412, "PreconditionFailed")});
+  Script({HttpReply(200), kProbeHonoured, HttpReply(200, "", "ETag: \"e\"\r\n"),
+          S3Error(412, "PreconditionFailed")});
   EXPECT_TRUE(store_->SupportsConditionalPut());
   EXPECT_OK(store_->PutIfAbsent("k", AsBytes("x")));
   EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kAlreadyExists);
   EXPECT_EQ(Requests()[2].headers["if-none-match"], "*");
+}
+
+// A portal, or a proxy whose store is away: it says 200 to everything.
+TEST_F(S3StoreTest, AnAnswerWithoutAnEtagIsBelievedOnlyWhenTheObjectIsThere) {
+  Script({kProbeHonoured, HttpReply(200), S3Error(404, "NoSuchKey"), HttpReply(200, "<html/>"),
+          HttpReply(200, "", kLastModified), HttpReply(200), S3Error(403, "AccessDenied")});
+  EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kUnavailable);
+  EXPECT_OK(store_->PutIfAbsent("k", AsBytes("x")));
+  EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kPermissionDenied);
+  EXPECT_EQ(Requests()[2].method, "HEAD");
 }
 
 TEST_F(S3StoreTest, NothingIsWrittenUnderAConditionThatWasNeverTried) {
