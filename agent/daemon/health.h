@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/daemon/database_task.h"
+#include "agent/daemon/database_status.h"
 
 namespace sqlite_s3 {
 

@@ -23,7 +23,7 @@ void EngineImpl::NoteEncoded(int64_t time_us) {
     return;
   }
   std::lock_guard lock(image_mutex_);
-  image_expected_ = ImageExpectation{time_us, encoder_->state().checksum};
+  image_expected_ = EngineImageExpectation{time_us, encoder_->state().checksum};
 }
 
 void EngineImpl::MaybeStartImage() {
@@ -68,7 +68,7 @@ void EngineImpl::StartImageLocked() {
     image_expected_.reset();
     image_thread_done_ = false;
     if (encoder_->state().txid == image_->txid) {
-      image_expected_ = ImageExpectation{last_commit_time_us_, encoder_->state().checksum};
+      image_expected_ = EngineImageExpectation{last_commit_time_us_, encoder_->state().checksum};
     }
     image_wait_txid_ = image_->txid.value;
   }

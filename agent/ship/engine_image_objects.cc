@@ -231,7 +231,7 @@ Result<bool> EngineImpl::PutImageObject(const std::string& key, ByteSpan bytes) 
 }
 
 Result<Bytes> EngineImpl::MakeManifest(ImageRun& run) {
-  std::optional<ImageExpectation> expected;
+  std::optional<EngineImageExpectation> expected;
   {
     std::lock_guard lock(image_mutex_);
     expected = image_expected_;

@@ -85,6 +85,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status ReconcileSpool(Head* head);
   Result<bool> HasItsParts(const Segment& segment, const std::map<std::string, SpoolItem>& spooled);
   void NoteImage(const std::optional<ImageManifest>& image);
+
+  // engine_scan.cc
   Status Scan();  // compares the database with the replica and decides
   Status ScanSlice(int64_t most_us, bool* done);  // some of it
   Status BeginScan();
@@ -92,9 +94,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status DecideAfterScan();
   Status ScanSomePages(uint32_t most);
   Status CatchUpScan();
-  Status ActOnStart(StartAction action);
   Result<std::optional<Txid>> FindOlder(uint32_t page_count, uint64_t checksum);
   Status LoadFallbackHashes();
+
+  // engine_start.cc
+  Status ActOnStart(StartAction action);
   Result<bool> VerifyTail();
   Result<std::vector<PageNumber>> DifferingPages();
   Status StartResync();
@@ -247,8 +251,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   RequestBudget budget_;
   std::shared_ptr<Throttle> throttle_;
   std::shared_ptr<RetryingStore> patient_store_;  // start, marks, heads: retried for a while
-  std::shared_ptr<RetryingStore>
-      upload_store_;  // one try a call: the uploader has its own patience
+  std::shared_ptr<RetryingStore> upload_store_;   // one try a call: the uploader's own patience
   StateDir state_dir_;
   std::unique_ptr<SharedBlock> shared_;
   const std::unique_ptr<StatementInbox> inbox_;  // null: statements=off
@@ -262,8 +265,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<bool> dead_{false};  // stopped, or a child of fork
   std::mutex stop_mutex_;          // one Stop at a time
   std::atomic<int> connections_{0};
-  bool session_open_ = false;  // OpenSession ran in Init, the worker need not
-  bool scanned_ = false;       // so did Scan
+  bool session_open_ = false, scanned_ = false;  // by Init: the worker need not
   std::atomic<bool> uploader_stop_{false};
   std::atomic<bool> started_{false};       // the session's scan is through
   std::atomic<bool> uploads_fail_{false};  // the last try did
@@ -305,8 +307,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<int64_t> rested_at_us_{-1};
   std::unique_ptr<Replica> replica_;
   std::vector<TimelineDocument> timelines_;
-  bool replica_is_new_ = false;
-  bool ours_ = false;
+  bool replica_is_new_ = false, ours_ = false;
   Identity identity_;
   std::optional<Identity> shipped_as_;  // by a session of this engine's
   TimelineId timeline_;
@@ -314,12 +315,10 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::optional<PageHasher> hasher_;
   std::optional<PageHashes> hashes_;
   std::unique_ptr<SegmentEncoder> encoder_;
-  std::atomic<int64_t> segment_since_us_{
-      0};  // monotonic, when the segment's first commit was captured
+  std::atomic<int64_t> segment_since_us_{0};  // monotonic, of its first commit's capture
   std::atomic<bool> spool_full_{false};
-  int64_t last_commit_time_us_ = 0;    // of the last encoded commit
-  uint32_t worker_room_retry_at_ = 0;  // frames
-  uint32_t worker_room_done_at_ = 0;
+  int64_t last_commit_time_us_ = 0;                              // of the last encoded commit
+  uint32_t worker_room_retry_at_ = 0, worker_room_done_at_ = 0;  // frames
   int64_t busy_not_before_us_ = 0;  // monotonic; somebody was in a checkpoint
   bool last_capture_ok_ = true;
   uint64_t quiet_frames_ = 0;    // captured in all, a round ago
@@ -347,7 +346,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool table_valid_ = false;               // hashes_ is the head's
   std::vector<uint64_t> fallback_hashes_;  // else: what the head surely has, 0 where unsure
   bool asked_older_ = false, asked_fallback_ = false;
-  bool conflict_resolved_ = false;  // on_conflict was acted upon in this process's life
+  bool conflict_resolved_ = false;  // on_conflict was acted upon by this process
 
   // --- the uploader's own ---
   std::chrono::milliseconds upload_backoff_{0};
@@ -359,15 +358,10 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::unique_ptr<Spool> spool_;
   std::mutex state_mutex_;
   std::condition_variable upload_cv_;
-  struct PendingSync {
-    uint64_t ticket;
-    Txid txid;
-  };
-  std::deque<PendingSync> pending_syncs_;
+  std::deque<EnginePendingSync> pending_syncs_;
   std::atomic<bool> fenced_{false};
-  std::string last_error_;
+  std::string last_error_, fenced_reason_;
   std::string told_state_;  // the state, and why, that the log has heard of last
-  std::string fenced_reason_;
   bool worker_done_ = false;
   std::atomic<int64_t> last_ack_store_us_{0};
   std::atomic<uint64_t> acked_txid_{0};
@@ -380,17 +374,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t image_made_us_ = 0;
   std::atomic<bool> has_image_{false};
   // The worker's, then of who waited for its end.
-  bool flushed_ = false;
-  bool ended_behind_ = false;
-  bool image_thread_done_ = true;
+  bool flushed_ = false, ended_behind_ = false, image_thread_done_ = true;
   std::condition_variable image_ended_;
   std::atomic<bool> image_woken_{false};
-  std::unique_ptr<ImageRun> image_run_;  // the image's own
-  struct ImageExpectation {
-    int64_t time_us;
-    uint64_t checksum;
-  };
-  std::optional<ImageExpectation> image_expected_;  // of image_wait_txid_, once it is encoded
+  std::unique_ptr<ImageRun> image_run_;                   // the image's own
+  std::optional<EngineImageExpectation> image_expected_;  // of image_wait_txid_, once it is encoded
   int64_t image_retry_us_ = 0;
   std::atomic<uint64_t> image_wait_txid_{0};
   std::atomic<bool> image_requested_{false};

@@ -6,6 +6,7 @@
 
 #include "agent/ship/shared_block.h"
 #include "agent/ship/work_pool.h"
+#include "common/base/ids.h"
 
 namespace sqlite_s3 {
 
@@ -36,6 +37,18 @@ struct EnginePause {
   bool nap = false;
   bool flushing = false;     // kTime: `wait` is that of a flush
   SharedBlock::Seen seen{};  // before the step looked for work
+};
+
+// A sync that waits for the commits before it.
+struct EnginePendingSync {
+  uint64_t ticket;
+  Txid txid;
+};
+
+// What the commit that an image is of says of the database.
+struct EngineImageExpectation {
+  int64_t time_us;
+  uint64_t checksum;
 };
 
 }  // namespace sqlite_s3
