@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "agent/daemon/database_file.h"
 #include "agent/daemon/live_state.h"
@@ -21,15 +22,25 @@ using std::chrono::milliseconds;
 
 constexpr int kMostTries = 5;
 
-// A manifest is written when all parts are there; somebody may have deleted one since.
-Status CheckImageParts(Replica& replica, const ImageManifest& image) {
+Status CheckThere(Replica& replica, const std::string& key, uint64_t size_bytes) {
+  ASSIGN_OR_RETURN(const ObjectInfo info, replica.store().Head(key));
+  if (info.size_bytes != size_bytes) {
+    return CorruptionError(fmt::format("{}: has {} bytes, not the {} that the replica says of it",
+                                       key, info.size_bytes, size_bytes));
+  }
+  return Status::Ok();
+}
+
+// A manifest, and a segment, is written when all parts are there; somebody may have deleted one
+// since.
+Status CheckParts(Replica& replica, const ImageManifest& image,
+                  const std::vector<PlannedPart>& of_commits) {
   for (const ImagePartInfo& part : image.parts) {
     const std::string key = keys::ImagePart(image.timeline, image.txid, image.nonce, part.number);
-    ASSIGN_OR_RETURN(const ObjectInfo info, replica.store().Head(key));
-    if (info.size_bytes != part.size_bytes) {
-      return CorruptionError(fmt::format("{}: has {} bytes, not the {} that its manifest says", key,
-                                         info.size_bytes, part.size_bytes));
-    }
+    RETURN_IF_ERROR(CheckThere(replica, key, part.size_bytes));
+  }
+  for (const PlannedPart& part : of_commits) {
+    RETURN_IF_ERROR(CheckThere(replica, part.key, part.size_bytes));
   }
   return Status::Ok();
 }
@@ -96,7 +107,8 @@ Result<Json> VerifyDatabase(const DatabaseSpec& spec, Engine* engine, millisecon
       target = after;
     }
     Damage damage;
-    const auto plan = PlanRestore(replica, target, {timeline, std::nullopt}, &damage);
+    std::vector<PlannedPart> parts;
+    const auto plan = PlanRestore(replica, target, {timeline, std::nullopt, &parts}, &damage);
     RETURN_IF_ERROR(plan.status());
     Txid txid;
     if (live.page_size == plan->page_size) {
@@ -104,7 +116,7 @@ Result<Json> VerifyDatabase(const DatabaseSpec& spec, Engine* engine, millisecon
                        FindLive(replica, *plan, engine != nullptr ? before : plan->txid, live));
     }
     if (txid) {
-      RETURN_IF_ERROR(CheckImageParts(replica, plan->image));
+      RETURN_IF_ERROR(CheckParts(replica, plan->image, parts));
       return Json{{"database", spec.path},
                   {"txid", FormatTxid(txid)},
                   {"checksum", fmt::format("{:016x}", live.checksum)},

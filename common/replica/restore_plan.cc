@@ -141,7 +141,7 @@ class Planner {
     }
   }
 
-  void Choose(Txid txid, int64_t time_us, const CommitRecord& record) {
+  void Choose(Txid txid, int64_t time_us, const CommitRecord& record, TimelineId timeline) {
     plan_.txid = txid;
     plan_.commit_time_us = time_us;
     plan_.page_count = record.page_count;
@@ -152,6 +152,9 @@ class Planner {
     for (const PartRef& part : record.parts) {
       plan_.fetch_bytes += part.size_bytes;
       ++plan_.fetch_objects;
+      if (options_.parts != nullptr) {
+        options_.parts->push_back({keys::Part(timeline, part.nonce, part.number), part.size_bytes});
+      }
     }
   }
 
@@ -172,7 +175,7 @@ class Planner {
         plan_.next_time_us = time_us;
       } else {
         clamp_us_ = time_us;
-        Choose(txid, time_us, record);
+        Choose(txid, time_us, record, header.timeline);
         used = true;
       }
     }

@@ -79,9 +79,16 @@ class RestorePointClock {
 std::vector<int64_t> RestorePointTimes(const std::vector<SegmentSummary>& segments,
                                        const std::vector<ImageManifest>& images);
 
+// Of a commit too big for its segment.
+struct PlannedPart {
+  std::string key;
+  uint64_t size_bytes = 0;
+};
+
 struct PlanOptions {
   std::optional<TimelineId> timeline;  // absent: "latest", or the mark's own
   std::optional<Txid> image_before;    // only images of earlier TXIDs: the later ones are damaged
+  std::vector<PlannedPart>* parts = nullptr;  // gets those that the plan needs
 };
 
 // Reads what is needed and decides. kNotFound when the target is before the first restore point or
@@ -92,7 +99,7 @@ Result<RestorePlan> PlanRestore(Replica& replica, const RestoreTarget& target,
                                 const PlanOptions& options, Damage* damage = nullptr);
 inline Result<RestorePlan> PlanRestore(Replica& replica, const RestoreTarget& target,
                                        std::optional<TimelineId> timeline) {
-  return PlanRestore(replica, target, PlanOptions{timeline, std::nullopt});
+  return PlanRestore(replica, target, PlanOptions{timeline, std::nullopt, nullptr});
 }
 
 // The images that a restore on the history `ancestry` may start from, ascending by TXID.

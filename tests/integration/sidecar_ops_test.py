@@ -135,15 +135,18 @@ class Verify(Ops):
         self.assertTrue(any("no commit made" in line for line in agent.said), agent.said)
         self.ask("verify")
 
-    def test_a_missing_part_of_the_image_or_segment_is_named(self):
+    def test_a_missing_part_of_the_image_the_log_or_a_big_commit_is_named(self):
         application = self.make()
-        agent = self.start("-o", "interval=10ms")
+        agent = self.start("-o", "interval=10ms,memory=1MiB,image_log_percent=0")
         self.wait_until_said(agent, "shipping")
+        application.run("INSERT INTO t VALUES(1, randomblob(5000000))")
+        self.ask("verify")
         application.run("INSERT INTO t VALUES(1, 2)")
         self.ask("verify")
-        for kind in (".part", ".seg"):
+        for kind in ("/image/", "/log/", "/part/"):
             gone = max(os.path.join(folder, file) for folder, _, files in os.walk(self.replica)
-                       for file in files if file.endswith(kind))
+                       for file in files
+                       if kind in folder + "/" and file != "manifest.json" and ".hashes" not in file)
             os.rename(gone, self.path + ".gone")
             error = self.ask("verify", code=3)["error"]
             self.assertIn(os.path.splitext(os.path.basename(gone))[0], error["message"])
