@@ -321,10 +321,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   uint32_t worker_room_retry_at_ = 0, worker_room_done_at_ = 0;  // frames
   int64_t busy_not_before_us_ = 0;  // monotonic; somebody was in a checkpoint
   bool last_capture_ok_ = true;
-  uint64_t quiet_frames_ = 0;    // captured in all, a round ago
-  bool freshens_soon_ = false;   // the next look moves the pin, unless there are new frames
-  int64_t freshen_wait_us_ = 0;  // above 0: when to try again to freshen the pin
-  int64_t unsafe_wait_us_ = 0;   // a WAL with salvaged commits; 0: none
+  uint64_t quiet_frames_ = 0;     // captured in all, a round ago
+  bool freshens_soon_ = false;    // the next look moves the pin, unless there are new frames
+  int64_t freshen_wait_us_ = 0;   // above 0: when to try again to freshen the pin
+  int64_t freshen_since_us_ = 0;  // monotonic, when that began because of a checkpoint that copies
+  int64_t unsafe_wait_us_ = 0;    // a WAL with salvaged commits; 0: none
   int64_t unsafe_not_before_us_ = 0;
   bool stuck_ = false;  // the spool is full, and there is more than memory holds
   uint32_t stuck_at_frames_ = 0;

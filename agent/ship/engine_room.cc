@@ -19,6 +19,7 @@ constexpr int64_t kBusyRetryMicros = 2'000;
 constexpr uint32_t kLeftForLock = 500;  // frames
 constexpr int64_t kMinFreshenMicros = 10'000;
 constexpr int64_t kMaxFreshenMicros = 500'000;
+constexpr int64_t kLongestCopyMicros = 1'000'000;
 constexpr int64_t kStepAsideAfterMicros = 40'000;
 constexpr auto kStepAside = std::chrono::milliseconds(150);  // SQLite asks every 100 ms at least
 constexpr int64_t kMinUnsafeMicros = 5'000;
@@ -181,6 +182,19 @@ Status EngineImpl::FreshenPinLocked() {
     freshen_wait_us_ = 0;
     return Status::Ok();
   }
+  // A checkpoint that copies waits for nobody, and its fsyncs are no quiet moment: with a pin that
+  // moves meanwhile, its writer finds more to do after its next commit, and so after every commit.
+  // Not for long, for one that failed leaves word as if it copied, and the next one may wait for
+  // us; and not of a large WAL, where its writer's waits are what keeps it from growing.
+  const WalIndexView& index = capture_->index();
+  if (index.CheckpointMayCopy() && index.CheckpointIsRunning() &&
+      index.PeekMaxFrame() < kBusyWalThresholds * checkpoint_pages_) {
+    freshen_since_us_ = freshen_wait_us_ == 0 ? Monotonic() : freshen_since_us_;
+    if (Monotonic() - freshen_since_us_ < kLongestCopyMicros) {
+      freshen_wait_us_ = std::clamp(freshen_wait_us_ * 2, kMinFreshenMicros, kMaxFreshenMicros);
+      return Status::Ok();
+    }
+  }
   auto moved = capture_->MovePin(*this);
   if (moved.ok() && capture_->PinIsBehind() && MayWaitForPin()) {
     if (!InLane(Lane::kCheckpoint)) {
@@ -204,13 +218,10 @@ Status EngineImpl::FreshenPinLocked() {
 // capture_mutex_, nobody has committed since the last look.
 bool EngineImpl::MayWaitForPin() {
   const WalIndexView& index = capture_->index();
-  const uint32_t backfilled = index.BackfilledFrames();
-  // One that has begun to copy waits for nobody; what is said of that may be left of one that
-  // failed, though.
-  const bool copies = index.BackfillAttemptedFrames() != backfilled;
   // freshen_wait_us_ is the last of the naps so far, which double.
-  return freshen_wait_us_ >= (copies ? kMaxFreshenMicros : kStepAsideAfterMicros) &&
-         backfilled != index.PeekMaxFrame() && index.CheckpointIsRunning() &&
+  return freshen_wait_us_ >=
+             (index.CheckpointMayCopy() ? kMaxFreshenMicros : kStepAsideAfterMicros) &&
+         index.BackfilledFrames() != index.PeekMaxFrame() && index.CheckpointIsRunning() &&
          index.WriteLockIsTaken();
 }
 

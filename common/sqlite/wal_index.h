@@ -43,6 +43,9 @@ class WalIndexView {
   uint32_t BackfilledFrames() const;
   // How many a checkpoint has begun to put there: the same, except after it went wrong.
   uint32_t BackfillAttemptedFrames() const;
+  // Whether the checkpoint that is running, if one is, has begun to copy, and waits for no reader
+  // before it has. One that failed leaves word of it, too.
+  bool CheckpointMayCopy() const { return BackfillAttemptedFrames() != BackfilledFrames(); }
   // Whether a connection, of any process, is in a checkpoint now. Takes that lock for an instant.
   bool CheckpointIsRunning() const { return IsTaken(kCheckpointLock); }
   // The same of a writer. A connection without a busy timeout that asks in that instant is refused.

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/sqlite/wal_index.h"
 #include "tests/support/file_intercept.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
@@ -157,6 +158,54 @@ TEST(PinAttacksTest, PinStaysWhileACheckpointThatIsSlowGoesOn) {
   EXPECT_EQ(syncs, 1);
   EXPECT_FALSE(was_without_pin);
   db.Exec("insert into t(a) values(3)");
+  Check(db);
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+}
+
+class ClockThatStops : public Clock {
+ public:
+  int64_t WallMicros() const override { return Clock::Real().WallMicros(); }
+  int64_t MonotonicMicros() const override {
+    const int64_t stopped = stopped_us;
+    return stopped > 0 ? stopped : Clock::Real().MonotonicMicros();
+  }
+  std::atomic<int64_t> stopped_us{0};
+};
+
+// Where an fsync takes long, its quiet moved the pin, and the writer made a checkpoint, with
+// fsyncs, after its next commit, and so after each one beyond its threshold.
+TEST(PinAttacksTest, PinDoesNotFollowAWriterWhoseCheckpointCopies) {
+  ClockThatStops clock;
+  ShippedDatabase::Options options;
+  options.clock = &clock;
+  ShippedDatabase db(options);
+  db.Exec("pragma wal_autocheckpoint=0; create table t(id integer primary key, a int, b blob)");
+  db.Start();
+  Connection other = db.OpenAnother();
+  ASSERT_OK(other.Exec("pragma wal_autocheckpoint=0; insert into t(a) values(1)"));
+  db.Sync();
+  AwaitLooks(db.engine());
+  ASSERT_OK_AND_ASSIGN(const WalIndexView index, WalIndexView::Attach(db.app().get()));
+  int syncs = 0;
+  {
+    FileIntercept wal(other.get(), SQLITE_FCNTL_JOURNAL_POINTER);
+    wal.BeforeSync([&] {
+      ++syncs;
+      clock.stopped_us = Clock::Real().MonotonicMicros();
+      db.Exec("insert into t(a) values(2)");
+      const uint32_t frames = index.PeekMaxFrame();
+      AwaitLooks(db.engine());
+      EXPECT_FALSE(index.HasReadMark(frames));
+      clock.stopped_us += 2'000'000;  // it may be that of one that failed
+      while (!index.HasReadMark(frames)) {
+        std::this_thread::yield();
+      }
+      return SQLITE_OK;
+    });
+    ASSERT_OK(other.Exec("pragma wal_checkpoint(passive)"));
+  }
+  EXPECT_EQ(syncs, 1);
+  clock.stopped_us = 0;
   Check(db);
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
