@@ -63,7 +63,7 @@ Result<LiveState> ReadLiveState(const std::string& path, const PageHasher& hashe
   // What the next commit starts from. PRAGMA page_count is what the header says, and a file may be
   // larger than that (SQLITE_FCNTL_CHUNK_SIZE).
   live.page_count = state->page_count;
-  if (state->max_frame == 0) {
+  if (state->page_count == 0) {  // no commit since the WAL was made
     ASSIGN_OR_RETURN(const uint64_t size, index.DatabaseFileSize());
     live.page_count = static_cast<uint32_t>(size / live.page_size);
   }

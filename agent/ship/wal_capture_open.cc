@@ -236,8 +236,13 @@ Status WalCapture::ReadExistingWal(const std::optional<WalPosition>& resume) {
   salt1_ = header.salt1;
   salt2_ = header.salt2;
   if (header.max_frame == 0) {
-    ASSIGN_OR_RETURN(uint64_t size, index_.DatabaseFileSize());
-    page_count_ = static_cast<uint32_t>(size / page_size_);
+    // Of a WAL that was emptied the index still knows the size, as SQLite does: the file may be
+    // larger (SQLITE_FCNTL_CHUNK_SIZE).
+    page_count_ = header.page_count;
+    if (page_count_ == 0) {
+      ASSIGN_OR_RETURN(uint64_t size, index_.DatabaseFileSize());
+      page_count_ = static_cast<uint32_t>(size / page_size_);
+    }
     position_ = PositionAt(0);
     if (resume && resume->frame == 0 && resume->salt1 == salt1_ && resume->salt2 == salt2_) {
       resumed_ = true;

@@ -24,6 +24,29 @@
 namespace sqlite_s3 {
 namespace {
 
+// A checkpoint with SQLITE_FCNTL_CHUNK_SIZE leaves a file of whole chunks. An emptied WAL's index
+// still knows how large the database is: nothing differs, and nothing is to be shipped.
+TEST(RegressionTest, PagesAChunkSizeAddedToTheFileAreNoneOfTheDatabase) {
+  ShippedDatabase db;
+  int chunk = 1 << 20;
+  ASSERT_EQ(sqlite3_file_control(db.app().get(), "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk),
+            SQLITE_OK);
+  db.Exec("create table t(a)");
+  db.Start();
+  db.Exec("insert into t values(1)");
+  const Txid shipped = db.Sync();
+  db.Exec("pragma wal_checkpoint(truncate)");
+  db.Stop();
+  db.Start();
+  EXPECT_EQ(db.Sync(), shipped);
+  db.Exec("insert into t values(randomblob(9000))");
+  db.Note();
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
+  db.CheckNoted();
+  db.CheckHead();
+}
+
 // A store that denies once what it has (a node that comes back, a proxy): its writer is no stranger
 // to the replica for that, and what waits in the spool keeps its restore points.
 TEST(RegressionTest, AStoreThatDeniesTheReplicaForAMomentMakesNoStrangerOfItsWriter) {
