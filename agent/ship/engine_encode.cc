@@ -122,11 +122,15 @@ Status EngineImpl::CutIfDue(bool* full) {
     TellOfBudget();
   }
   *full = decision == CutDecision::kFull || big_waits_;
-  if (spool_full_.exchange(*full) != *full) {
-    (*shared_)->full = *full ? 1 : 0;
+  SetSpoolFull(*full);
+  return decision == CutDecision::kCut ? CutNow() : Status::Ok();
+}
+
+void EngineImpl::SetSpoolFull(bool full) {
+  if (spool_full_.exchange(full) != full) {
+    (*shared_)->full = full ? 1 : 0;
     shared_->Publish();  // commits may be held until there is room
   }
-  return decision == CutDecision::kCut ? CutNow() : Status::Ok();
 }
 
 void EngineImpl::TellOfBudget() {

@@ -152,6 +152,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   Status EncodeBig();
   CutInputs CutState();
   Status CutIfDue(bool* full);
+  void SetSpoolFull(bool full);
   void TellOfBudget();
   Status CutNow();
 

@@ -178,13 +178,14 @@ Status EngineImpl::CaptureSome(bool* caught_up) {
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
   }
   big_waits_ = false;
-  if (*outcome == CaptureOutcome::kBigCommit && !InLane(Lane::kBig)) {
-    return Status::Ok();
-  }
   if (*outcome == CaptureOutcome::kBigCommit) {
     const uint64_t bytes = uint64_t{capture_->big().pages.size()} * capture_->page_size();
     if (spool_->bytes() > 0 && spool_->bytes() + bytes > config_.options.spool_bytes) {
-      big_waits_ = spool_full_ = true;
+      big_waits_ = true;
+      SetSpoolFull(true);
+      return Status::Ok();
+    }
+    if (!InLane(Lane::kBig)) {
       return Status::Ok();
     }
     encodes_big_ = true;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <thread>
 
+#include "agent/ship/shared_block.h"
 #include "common/base/cancellation.h"
 #include "tests/support/replayer.h"
 #include "tests/support/run_program.h"
@@ -168,6 +169,33 @@ TEST(SpoolPolicyTest, BlockHoldsACommitAtMostItsTimeout) {
   }
   db.faults().Heal();
   db.Sync();
+  db.CheckHead();
+}
+
+// Nobody was told that the spool was full when it was a big commit that had no room in it.
+TEST(SpoolPolicyTest, BlockHoldsTheCommitsAfterABigOneThatHasNoRoom) {
+  ShippedDatabase::Options options = SmallSpool(WhenFull::kBlock);
+  options.ship.commit_timeout = std::chrono::milliseconds(5);
+  options.ship.spool_bytes = 200'000;
+  ShippedDatabase db(options);
+  StoreAway(db);
+  ASSERT_OK_AND_ASSIGN(const auto shared, SharedBlock::Open(db.state_dir() + "/shared"));
+  Insert(db, 100);
+  while (db.engine().GetStatus(false).spool_bytes == 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ((*shared)->full, 0u);
+  Insert(db, 200'000);
+  for (const uint64_t looks = db.engine().GetStatus(false).looks;
+       db.engine().GetStatus(false).looks < looks + 6;) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ((*shared)->full, 1u);
+  db.faults().Heal();
+  db.Note();
+  db.Sync();
+  EXPECT_EQ((*shared)->full, 0u);
+  db.CheckNoted();
   db.CheckHead();
 }
 
