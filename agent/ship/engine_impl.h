@@ -266,10 +266,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<bool> dead_{false};  // stopped, or a child of fork
   std::mutex stop_mutex_;          // one Stop at a time
   std::atomic<int> connections_{0};
-  bool session_open_ = false, scanned_ = false;  // by Init: the worker need not
-  std::atomic<bool> uploader_stop_{false};
-  std::atomic<bool> started_{false};       // the session's scan is through
-  std::atomic<bool> uploads_fail_{false};  // the last try did
+  bool session_open_ = false, scanned_ = false;                   // by Init: the worker need not
+  std::atomic<bool> started_{false};                              // the session's scan is through
+  std::atomic<bool> uploader_stop_{false}, uploads_fail_{false};  // the last try did
 
   // --- guarded by capture_mutex_ ---
   std::mutex capture_mutex_;
@@ -339,8 +338,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   int64_t last_file_check_us_ = 0;
   std::atomic<int64_t> last_notify_us_{-1'000'000'000};  // monotonic; at first: long ago
-  std::atomic<bool> files_changed_{false};
-  std::atomic<bool> looks_unasked_{false};
+  std::atomic<bool> files_changed_{false}, looks_unasked_{false};
   std::atomic<uint32_t> frames_per_second_{0};
   int64_t last_restart_us_ = -1'000'000'000;  // monotonic; at first: long ago
   uint64_t encoded_commits_ = 0;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "agent/ship/engine_impl.h"
 
@@ -233,8 +234,15 @@ Result<std::optional<Txid>> EngineImpl::FindOlder(uint32_t page_count, uint64_t 
   }
   // A disk falls behind by what was not yet synced, not by days: only so much of the log is read
   // for it. What is older than that ends in a resync.
-  ASSIGN_OR_RETURN(auto log, ListAll(*patient_store_, keys::LogPrefix(timeline_),
-                                     keys::LogSegment(timeline_, from)));
+  std::deque<ObjectInfo> log;  // the last ones
+  RETURN_IF_ERROR(ForEachListed(*patient_store_, keys::LogPrefix(timeline_),
+                                keys::LogSegment(timeline_, from), [&](ObjectInfo object) {
+                                  log.push_back(std::move(object));
+                                  if (log.size() > kOlderSegments) {
+                                    log.pop_front();
+                                  }
+                                  return Status::Ok();
+                                }));
   uint64_t bytes = 0;
   for (size_t n = 0; n < log.size(); ++n) {
     const ObjectInfo& object = log[log.size() - 1 - n];

@@ -84,14 +84,13 @@ std::vector<DeleteFailure> DeleteOneByOne(ObjectStore& store, std::span<const st
   return failures;
 }
 
-Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
-                                        std::string_view start_after) {
-  std::vector<ObjectInfo> all;
+Status ForEachListed(ObjectStore& store, std::string_view prefix, std::string_view start_after,
+                     const std::function<Status(ObjectInfo)>& found) {
   std::string last(start_after);
   while (true) {
     ASSIGN_OR_RETURN(std::vector<ObjectInfo> page, store.List(prefix, last, kMaxListKeys));
     if (page.empty()) {
-      return all;
+      return Status::Ok();
     }
     for (ObjectInfo& info : page) {
       // Also what ends this loop for a store that ignores start_after.
@@ -100,9 +99,24 @@ Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view pre
                                " is out of order at " + Printable(info.key));
       }
       last = info.key;
-      all.push_back(std::move(info));
+      RETURN_IF_ERROR(found(std::move(info)));
     }
   }
+}
+
+Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
+                                        std::string_view start_after, size_t most) {
+  std::vector<ObjectInfo> all;
+  RETURN_IF_ERROR(ForEachListed(store, prefix, start_after, [&](ObjectInfo info) {
+    if (all.size() == most) {
+      return ResourceExhaustedError("there are more than " + std::to_string(most) +
+                                    " objects under " + Printable(prefix) + " in " +
+                                    store.Describe());
+    }
+    all.push_back(std::move(info));
+    return Status::Ok();
+  }));
+  return all;
 }
 
 std::string StartAfterText(std::string_view start_after) {

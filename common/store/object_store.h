@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -112,11 +113,18 @@ std::vector<DeleteFailure> DeleteOneByOne(ObjectStore& store, std::span<const st
 
 inline constexpr int kMaxListKeys = 1000;
 inline constexpr size_t kMaxEtagBytes = 256;
+inline constexpr size_t kMostListed = 1'000'000;
 
-// Every object under `prefix` after `start_after`, page by page; kCorruption if the store's order
-// is not ascending (a driver or server that would make us miss objects).
+// `found` with every object under `prefix` after `start_after`, page by page, until it returns an
+// error, which is passed on; kCorruption if the store's order is not ascending (a driver or server
+// that would make us miss objects).
+Status ForEachListed(ObjectStore& store, std::string_view prefix, std::string_view start_after,
+                     const std::function<Status(ObjectInfo)>& found);
+
+// All of them. kResourceExhausted for more than `most`: a store may never come to an end.
 Result<std::vector<ObjectInfo>> ListAll(ObjectStore& store, std::string_view prefix,
-                                        std::string_view start_after = {});
+                                        std::string_view start_after = {},
+                                        size_t most = kMostListed);
 
 // For drivers whose store takes text: `start_after` up to the first byte that no key can hold,
 // which says all there is to say, because what follows can only put it before or after all keys

@@ -93,6 +93,15 @@ TEST(ListAllTest, AShortPageIsNotTheEnd) {
   EXPECT_EQ(all.size(), 4u);
 }
 
+TEST(ListAllTest, AListWithoutAnEndEndsAtTheBound) {
+  ScriptedListStore store;
+  store.pages = {{"p/a"}, {"p/b", "p/c"}, {"p/d"}};
+  EXPECT_STATUS(ListAll(store, "p/", {}, 3), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(store.pages.empty());
+  store.pages = {{"p/a"}, {"p/b", "p/c"}};
+  EXPECT_OK(ListAll(store, "p/", {}, 3));
+}
+
 TEST(ListAllTest, AnErrorOfALaterPageIsHandedOn) {
   auto memory = std::make_shared<MemoryStore>("m");
   ASSERT_OK(memory->Put("a", {}));
