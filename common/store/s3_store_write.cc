@@ -115,22 +115,29 @@ bool S3Store::SupportsConditionalPut() const {
   return !answer.ok() || *answer == Conditional::kHonoured;
 }
 
+// Every store names what it took. Something else that answers every request with 200 (a portal, a
+// proxy whose store is away) took nothing, and its word would cost the bytes.
+Result<PutResult> S3Store::ConfirmPut(std::string_view key, ByteSpan body, Result<PutResult> put) {
+  if (!put.ok() || !put->etag.empty()) {
+    return put;
+  }
+  const auto there = Head(key);
+  if (there.ok() && there->size_bytes == body.size()) {
+    return put;
+  }
+  if (!there.ok() && there.code() != StatusCode::kNotFound) {
+    return there.status();
+  }
+  return UnavailableError("put " + client_->Name(FullKey(key)) +
+                          ": an answer without ETag, and the object is not there");
+}
+
 Result<PutResult> S3Store::PutIfAbsent(std::string_view key, ByteSpan body) {
   RETURN_IF_ERROR(CheckWrite(key));
   const std::string full_key = FullKey(key);
   ASSIGN_OR_RETURN(Conditional conditional, AskConditional());
   if (conditional == Conditional::kHonoured) {
-    auto put = PutOnce(full_key, body, kAbsent);
-    if (put.ok() && put->etag.empty()) {
-      // Every store names what it took. Something else that answers every request with 200 (a
-      // portal, a proxy whose store is away) took nothing, and its word would cost the bytes.
-      const Status there = Head(key).status();
-      RETURN_IF_ERROR(there.code() == StatusCode::kNotFound
-                          ? UnavailableError("put " + client_->Name(full_key) +
-                                             ": an answer without ETag, and nothing is there")
-                          : there);
-    }
-    return put;
+    return ConfirmPut(key, body, PutOnce(full_key, body, kAbsent));
   }
   // Not atomic, and SupportsConditionalPut() says so.
   auto there = Head(key);
@@ -140,7 +147,7 @@ Result<PutResult> S3Store::PutIfAbsent(std::string_view key, ByteSpan body) {
   if (there.code() != StatusCode::kNotFound) {
     return there.status();
   }
-  return PutOnce(full_key, body, {});
+  return ConfirmPut(key, body, PutOnce(full_key, body, {}));
 }
 
 Result<bool> S3Store::HonoursIfMatch() const {

@@ -10,8 +10,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST_F(S3StoreTest, AServerThatIgnoresTheConditionIsFoundOut) {
-  Script({HttpReply(200), HttpReply(200), S3Error(404, "NoSuchKey"), HttpReply(200),
-          HttpReply(200, "", kLastModified)});
+  Script({HttpReply(200), HttpReply(200), S3Error(404, "NoSuchKey"),
+          HttpReply(200, "", "ETag: \"e\"\r\n"), HttpReply(200, "", kLastModified)});
   EXPECT_FALSE(store_->SupportsConditionalPut());
   EXPECT_FALSE(store_->SupportsConditionalPut());
   EXPECT_EQ(Requests().size(), 2u);
@@ -33,16 +33,25 @@ TEST_F(S3StoreTest, AServerThatHonoursTheConditionIsAskedOnce) {
 // A portal, or a proxy whose store is away: it says 200 to everything.
 TEST_F(S3StoreTest, AnAnswerWithoutAnEtagIsBelievedOnlyWhenTheObjectIsThere) {
   Script({kProbeHonoured, HttpReply(200), S3Error(404, "NoSuchKey"), HttpReply(200, "<html/>"),
-          HttpReply(200, "", kLastModified), HttpReply(200), S3Error(403, "AccessDenied")});
+          HttpReply(200, "x", kLastModified), HttpReply(200),
+          HttpReply(200, "<html/>", kLastModified), HttpReply(200), S3Error(403, "AccessDenied")});
   EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kUnavailable);
   EXPECT_OK(store_->PutIfAbsent("k", AsBytes("x")));
+  EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kUnavailable);
   EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kPermissionDenied);
   EXPECT_EQ(Requests()[2].method, "HEAD");
 }
 
+TEST_F(S3StoreTest, NorIsOneToAPutWithoutACondition) {
+  Script({HttpReply(200), HttpReply(200), S3Error(404, "NoSuchKey"), HttpReply(200),
+          S3Error(404, "NoSuchKey")});
+  EXPECT_FALSE(store_->SupportsConditionalPut());
+  EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kUnavailable);
+}
+
 TEST_F(S3StoreTest, NothingIsWrittenUnderAConditionThatWasNeverTried) {
   Script({S3Error(503, "SlowDown"), S3Error(503, "SlowDown"), HttpReply(200), HttpReply(200),
-          S3Error(404, "NoSuchKey"), HttpReply(200)});
+          S3Error(404, "NoSuchKey"), HttpReply(200, "", "ETag: \"e\"\r\n")});
   EXPECT_TRUE(store_->SupportsConditionalPut()) << "not known yet";
   EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kUnavailable);
   EXPECT_OK(store_->PutIfAbsent("k", AsBytes("x")));
