@@ -157,8 +157,12 @@ Status WalCapture::CheckNobodyElseWrote() {
   } else if (c != was) {
     return Status::Ok();
   }
-  if (c.attempted != c.done && (index_.CheckpointIsRunning() || LookAtCheckpoints() != c)) {
-    return Status::Ok();  // a long one, or a second try
+  // A long one, or one that failed (a full disk): each next try writes the same pages again, as
+  // often as there are commits, and leaves no other word of it. None makes the file shorter than
+  // the database is.
+  if (c.attempted != c.done &&
+      now->size_bytes >= std::min(before->size_bytes, int64_t{page_count_} * page_size_)) {
+    return Status::Ok();
   }
   written_over_ = true;
   return WrittenOver();

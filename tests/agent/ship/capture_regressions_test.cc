@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "common/sqlite/connection.h"
 #include "tests/agent/ship/capture_fixture.h"
 #include "tests/support/capture_sinks.h"
+#include "tests/support/file_intercept.h"
 #include "tests/support/run_program.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
@@ -226,6 +228,55 @@ TEST_F(CaptureRegressionTest, WhatCheckpointsWriteToTheFileIsNotTakenForSomebody
     ASSERT_OK(capture->MakeRoom(sink).status());
     EXPECT_OK(capture->CheckFilesInPlace());
   }
+}
+
+// A disk that is full fails each checkpoint where it failed the last one. They write to the file
+// every time, and what SQLite says of them stays the same.
+TEST_F(CaptureRegressionTest, CheckpointsThatFailAtOneFrameAreNotTakenForSomebodyElse) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  time_t written_at = 1'000'000'000;
+  const auto write_behind = [&] {  // by name: closing the file here would drop SQLite's locks
+    const timespec times[2] = {{++written_at, 0}, {written_at, 0}};
+    return utimensat(AT_FDCWD, path.c_str(), times, 0);
+  };
+  FileIntercept file(app.get(), SQLITE_FCNTL_FILE_POINTER);
+  bool full = true;
+  file.BeforeSync([&] {
+    EXPECT_EQ(write_behind(), 0);  // of another time than the last one's, whatever the clock says
+    return full ? SQLITE_FULL : SQLITE_OK;
+  });
+  ASSERT_OK(app.Exec("insert into t values(randomblob(9000))"));
+  ASSERT_OK(capture->MovePin(sink).status());
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_STATUS(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"), StatusCode::kResourceExhausted);
+    ASSERT_TRUE(capture->index().CheckpointMayCopy());
+    EXPECT_OK(capture->CheckFilesInPlace());
+    EXPECT_OK(capture->MovePin(sink).status());
+  }
+  // Once there is room again it is as before, and so is what somebody else writes.
+  full = false;
+  ASSERT_OK(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"));
+  ASSERT_FALSE(capture->index().CheckpointMayCopy());
+  EXPECT_OK(capture->CheckFilesInPlace());
+  ASSERT_EQ(write_behind(), 0);
+  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
+}
+
+TEST_F(CaptureRegressionTest, AFileCutShortIsNoticedThoughACheckpointFailed) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
+  ASSERT_OK(app.Exec("insert into t values(zeroblob(90000)); PRAGMA wal_checkpoint(PASSIVE)"));
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  FileIntercept file(app.get(), SQLITE_FCNTL_FILE_POINTER);
+  file.BeforeSync([] { return SQLITE_FULL; });
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  ASSERT_OK(capture->MovePin(sink).status());
+  EXPECT_STATUS(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"), StatusCode::kResourceExhausted);
+  EXPECT_OK(capture->CheckFilesInPlace());
+  ASSERT_EQ(truncate(path.c_str(), 50'000), 0);
+  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
 }
 
 }  // namespace
