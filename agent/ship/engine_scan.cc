@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 #include <deque>
 
 #include "agent/ship/engine_impl.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr uint32_t kScanBatchPages = 64;
 constexpr int64_t kFreshenMicros = 10'000;
+constexpr int kIndexTries = 5000;  // a millisecond apart
 constexpr size_t kOlderSegments = 2000;
 constexpr uint64_t kOlderBytes = 64 << 20;
 
@@ -180,8 +182,16 @@ Status EngineImpl::ScanSomePages(uint32_t most) {
 
 // REQUIRES: capture_mutex_. Takes in every commit so far; the scan, if it has begun, follows.
 Status EngineImpl::CatchUpScan() {
-  for (;;) {
-    ASSIGN_OR_RETURN(CaptureOutcome outcome, capture_->Capture(*this, UINT32_MAX));
+  for (int tries = 1;;) {
+    const auto captured = capture_->Capture(*this, UINT32_MAX);
+    if (captured.code() == StatusCode::kUnavailable && tries++ < kIndexTries && !Interrupted()) {
+      // A writer without a core between the two copies of the index's header ends no start.
+      const timespec pause{0, 1'000'000};
+      nanosleep(&pause, nullptr);
+      continue;
+    }
+    RETURN_IF_ERROR(captured.status());
+    const CaptureOutcome outcome = *captured;
     RETURN_IF_ERROR(scan_status_);
     if (outcome == CaptureOutcome::kCaughtUp) {
       return Status::Ok();

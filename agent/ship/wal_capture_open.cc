@@ -1,23 +1,46 @@
 // Opening a capture: what a database must be, the connections, and the WAL that is already there.
 
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "agent/ship/wal_capture.h"
 #include "common/os/errno_status.h"
 
 namespace sqlite_s3 {
+namespace {
+
+// For a writer without a core.
+constexpr auto kOpenPatience = std::chrono::seconds(5);
+
+}  // namespace
+
 Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
                                                      const std::optional<WalPosition>& resume) {
-  std::unique_ptr<WalCapture> capture(new WalCapture(config));
-  capture->wal_path_ = config.database_path + "-wal";
-  RETURN_IF_ERROR(capture->OpenConnections());
-  RETURN_IF_ERROR(capture->ReadExistingWal(resume));
-  return capture;
+  for (const auto until = std::chrono::steady_clock::now() + kOpenPatience;;) {
+    std::unique_ptr<WalCapture> capture(new WalCapture(config));
+    capture->wal_path_ = config.database_path + "-wal";
+    RETURN_IF_ERROR(capture->OpenConnections());
+    const Status read = capture->ReadExistingWal(resume);
+    if (read.ok()) {
+      return capture;
+    }
+    // A writer that is between the two copies of the index's header, or that began the WAL anew
+    // under a pin on slot 0 while it was read: neither tells anything of the database.
+    const uint32_t salt = capture->salt1_;  // 0: no header was read
+    const bool passes = read.code() == StatusCode::kUnavailable ||
+                        (salt != 0 && capture->index_.PeekSalt1() != salt);
+    if (!passes || std::chrono::steady_clock::now() >= until) {
+      return read;
+    }
+    const timespec pause{0, 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
 }
 
 Status WalCapture::Probe(const std::string& database_path, const std::string& vfs, bool join_only) {

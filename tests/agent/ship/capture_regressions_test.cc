@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <new>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -171,6 +173,87 @@ TEST_F(CaptureRegressionTest, ARecoveryByAnotherProcessIsWaitedFor) {
   EXPECT_EQ(sink.commits.size(), 1u);
   for (int fd : {ready[0], ready[1], done[0], done[1]}) {
     close(fd);
+  }
+}
+
+// What is run once at a statement of a connection that was opened under WatchStatements.
+const char* awaited_statement = nullptr;
+std::function<void()> when_it_ends;
+
+int WatchStatements(sqlite3* db, char**, const sqlite3_api_routines*) {
+  return sqlite3_trace_v2(
+      db, SQLITE_TRACE_PROFILE,
+      [](unsigned, void*, void* statement, void*) {
+        const char* sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+        if (sql != nullptr && awaited_statement != nullptr &&
+            std::string_view(sql) == awaited_statement) {
+          awaited_statement = nullptr;
+          std::exchange(when_it_ends, nullptr)();
+        }
+        return 0;
+      },
+      nullptr);
+}
+
+Result<std::unique_ptr<WalCapture>> OpenWatched(const WalCapture::Config& config) {
+  auto watch = reinterpret_cast<void (*)()>(WatchStatements);
+  (void)sqlite3_auto_extension(watch);
+  auto capture = WalCapture::Open(config, std::nullopt);
+  sqlite3_cancel_auto_extension(watch);
+  return capture;
+}
+
+// Where an opening capture has its pin, and has yet to read the WAL.
+constexpr const char* kPinned = "PRAGMA page_size";
+// Before its pin.
+constexpr const char* kConnected = "PRAGMA mmap_size=0";
+
+// A writer that loses its core between the two copies of the wal-index's header was taken for a
+// recovery that has no end: the start of an application failed.
+TEST_F(CaptureRegressionTest, AWriterThatStandsBetweenTheCopiesOfTheHeaderIsWaitedFor) {
+  ASSERT_OK(app.Exec("create table t(a)"));
+  const auto change_one_copy = [this](char by) {
+    const pid_t child = fork();  // to close the file here would drop SQLite's locks
+    if (child == 0) {
+      const int shm = open((path + "-shm").c_str(), O_RDWR | O_CLOEXEC);
+      char byte = 0;
+      bool ok = pread(shm, &byte, 1, 20) == 1;
+      byte = static_cast<char>(byte + by);
+      ok = ok && pwrite(shm, &byte, 1, 20) == 1;
+      _exit(ok ? 0 : 1);
+    }
+    int status = -1;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  };
+  awaited_statement = kPinned;
+  when_it_ends = [&] {
+    change_one_copy(1);
+    awaited_statement = kConnected;  // it has not given up
+    when_it_ends = [&] { change_one_copy(-1); };
+  };
+  EXPECT_OK(OpenWatched(config).status());
+  EXPECT_EQ(awaited_statement, nullptr);
+  awaited_statement = nullptr;
+}
+
+// Under a pin on slot 0 a writer may begin the WAL anew while it is read: that was taken for damage
+// and the start of an application failed.
+TEST_F(CaptureRegressionTest, AWalThatIsBegunAnewWhileACaptureOpensIsReadAgain) {
+  ASSERT_OK(app.Exec("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0; create table t(a)"));
+  for (int round = 0; round < 60; ++round) {
+    ASSERT_OK(
+        app.Exec("insert into t values(zeroblob(2000000)); delete from t;"
+                 "PRAGMA wal_checkpoint(PASSIVE)"));
+    std::thread writer;
+    awaited_statement = kPinned;
+    when_it_ends = [&] {
+      writer = std::thread([&] { EXPECT_OK(app.Exec("insert into t values(zeroblob(1000000))")); });
+    };
+    const auto capture = OpenWatched(config);
+    ASSERT_TRUE(writer.joinable());
+    writer.join();
+    ASSERT_OK(capture.status());
   }
 }
 
