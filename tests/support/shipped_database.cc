@@ -21,6 +21,14 @@ void Must(const Status& status, const std::string& what) {
   }
 }
 
+// For whoever waits for what an engine that has ended does not bring.
+void ThrowIfOver(const EngineStatus& status, const std::string& what) {
+  if (status.state == EngineState::kFenced || status.state == EngineState::kFailed ||
+      status.state == EngineState::kStopped) {
+    throw std::runtime_error(what + EngineStateName(status.state) + ", " + status.last_error);
+  }
+}
+
 // Sizes and the first pages that differ.
 std::string Difference(const Bytes& expected, const Bytes& got, uint32_t page_size) {
   std::string text = std::to_string(expected.size() / page_size) + " pages expected, " +
@@ -43,7 +51,7 @@ ShippedDatabase::ShippedDatabase(const Options& options)
     : options_(options),
       path_(dir_.File("app.db")),
       faults_(std::make_shared<FaultStore>(std::make_shared<MemoryStore>("test"))) {
-  if (getenv("SQLITE_S3_TEST_POOL") != nullptr) {
+  if (getenv("SQLITE_S3_TEST_POOL") != nullptr && !options.own_threads) {
     pool_ = std::make_shared<WorkPool>();
   }
 }
@@ -140,6 +148,7 @@ void ShippedDatabase::Abandon() {
 Txid ShippedDatabase::Now() {
   EngineStatus status = engine_->GetStatus(true);
   while (!status.txid_current) {
+    ThrowIfOver(status, "no TXID will come: ");
     status = engine_->GetStatus(true);
   }
   return status.txid;
@@ -160,13 +169,7 @@ Txid ShippedDatabase::Sync() {
 void ShippedDatabase::WaitForImage() {
   for (EngineStatus status = engine_->GetStatus(false); !status.image_txid;
        status = engine_->GetStatus(false)) {
-    if (status.state == EngineState::kFenced || status.state == EngineState::kFailed ||
-        status.state == EngineState::kStopped) {
-      throw std::runtime_error(std::string("no image will come: ")
-                                   .append(EngineStateName(status.state))
-                                   .append(", ")
-                                   .append(status.last_error));
-    }
+    ThrowIfOver(status, "no image will come: ");
     std::this_thread::yield();
   }
 }

@@ -34,6 +34,7 @@ class ShippedDatabase {
     bool announces = true;  // commits, by the hook; else an application that knows nothing of us
     uint32_t busy_frames_per_second = 20'000;
     ShipOptions ship;
+    bool own_threads = false;  // the engine's, whatever the environment says
     std::shared_ptr<RateLimiter> limits;
     const Clock* clock = &Clock::Real();
     std::chrono::milliseconds first_retry{2000};
@@ -59,7 +60,7 @@ class ShippedDatabase {
   // threads end, connections close, encoded commits stay behind.)
   void Abandon();
 
-  // TXID of the last commit, by a forced capture.
+  // TXID of the last commit, by a forced capture. Throws when the engine has ended.
   Txid Now();
   Txid Note();
   Txid Sync();

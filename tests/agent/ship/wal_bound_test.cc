@@ -112,6 +112,7 @@ class WalBoundTest : public ::testing::Test {
     ShippedDatabase::Options options;
     options.checkpoint_pages = kThreshold;
     options.clock = clock;
+    options.own_threads = true;  // a pool's worker has no thread to stop by its name
     return options;
   }
 
