@@ -80,9 +80,16 @@ TEST(RestartTest, AnImageIsCompleteOnlyWhenTheLogReachesIt) {
     if (is_log && !copied) {
       return UnavailableError("not yet");
     }
-    copied = copied || key.ends_with(".hashes");
-    early = early || (key.ends_with("manifest.json") && !logged);
-    logged = logged || is_log;
+    // Set and never written back: the uploader and the image are here at once.
+    if (key.ends_with(".hashes")) {
+      copied = true;
+    }
+    if (key.ends_with("manifest.json") && !logged) {
+      early = true;
+    }
+    if (is_log) {
+      logged = true;
+    }
     return Status::Ok();
   });
   db.Start();
