@@ -106,8 +106,14 @@ TEST(SpoolPolicyTest, ResyncLetsTheWalGoAndShipsTheDifference) {
 TEST(SpoolPolicyTest, GrowWalGivesWayToACheckpointThatWaitsForThePin) {
   ShippedDatabase db(SmallSpool(WhenFull::kGrowWal));
   StoreAway(db);
-  for (int i = 0; i < 200; ++i) {
-    Insert(db, 8000);  // more than spool and memory take
+  ASSERT_OK_AND_ASSIGN(const auto shared, SharedBlock::Open(db.state_dir() + "/shared"));
+  // Before the spool is full, what memory has no room for would be merged, and nothing left behind
+  // that keeps the pin.
+  while ((*shared)->full == 0) {
+    Insert(db, 8000);
+  }
+  for (int i = 0; i < 100; ++i) {
+    Insert(db, 8000);  // more than memory takes
   }
   EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
   GoOnAfterOneResync(db);
@@ -150,7 +156,9 @@ TEST(SpoolPolicyTest, BlockHoldsCommitsAndNoneFails) {
   }
   db.faults().Heal();
   writer.join();
-  EXPECT_LE(db.engine().GetStatus(false).spool_bytes, kSpool);
+  const EngineStatus healed = db.engine().GetStatus(false);
+  // Commits that were merged are not held to the bound.
+  EXPECT_LE(healed.spool_bytes, kSpool + 2 * healed.merged_commits * 8192);
   db.Note();
   db.Sync();
   const EngineStatus status = db.engine().GetStatus(true);
