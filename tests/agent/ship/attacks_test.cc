@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <thread>
@@ -234,7 +235,16 @@ TEST(AttacksTest, WritersInOtherProcesses) {
     }
     EXPECT_EQ(failed, 0);
     db.Sync();
-    EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u) << testing::PrintToString(db.log());
+    // With a mark on every slot nothing keeps the WAL while the pin lets a FULL checkpoint through:
+    // then a writer may be quicker than the pin's return, and it is noticed.
+    const std::vector<std::string> log = db.log();
+    const auto let_through = std::count_if(log.begin(), log.end(), [](const std::string& line) {
+      return line.starts_with("starting again") &&
+             (line.find("while a checkpoint was let through") != line.npos ||
+              line.find("the WAL was reset before all of it was read") != line.npos);
+    });
+    EXPECT_LE(db.engine().GetStatus(true).resyncs, static_cast<uint64_t>(let_through))
+        << testing::PrintToString(log);
     db.CheckHead();  // and on the way every commit's checksum, and every image
   }
 }
