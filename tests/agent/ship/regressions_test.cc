@@ -189,7 +189,7 @@ TEST(RegressionTest, PagesAddedAfterTheScansEndAreScanned) {
     });
     const Status started = db.TryStart();
     const Status synced =
-        started.ok() ? db.engine().Sync(std::chrono::milliseconds(20'000), nullptr) : started;
+        started.ok() ? db.engine().Sync(std::chrono::milliseconds(60'000), nullptr) : started;
     enough = true;
     writer.join();
     ASSERT_OK(synced);
