@@ -9,6 +9,7 @@
 //   6. the machine's role: IMDSv2, unless AWS_EC2_METADATA_DISABLED is true
 // An address that names a profile goes to that profile and nowhere else.
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -31,6 +32,8 @@ struct CredentialChainOptions {
   std::string region = {};   // for STS
   std::shared_ptr<HttpTransport> transport = {};
   const Clock* clock = &Clock::Real();
+  // Of each step at the machine's metadata service: outside a cloud nobody answers there.
+  std::chrono::milliseconds metadata_timeout{1000};
 };
 
 // FAMILY_ACCESS_KEY_ID and FAMILY_SECRET_ACCESS_KEY, of AWS also AWS_SESSION_TOKEN. kNotFound when

@@ -13,7 +13,6 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint64_t kMaxTokenBytes = 64 << 10;
-constexpr std::chrono::seconds kMetadataTimeout{1};
 constexpr std::chrono::seconds kServiceTimeout{10};
 
 std::string_view TrimmedRight(std::string_view text) {
@@ -140,7 +139,7 @@ Result<std::string> AskMetadata(const CredentialChainOptions& options, const std
   request.url += path;
   request.headers = std::move(headers);
   request.has_body = method == "PUT";
-  request.connect_timeout = request.timeout = kMetadataTimeout;
+  request.connect_timeout = request.timeout = options.metadata_timeout;
   request.use_proxy = false;  // link-local
   ASSIGN_OR_RETURN(HttpResponse response, options.transport->Send(request));
   if (response.status != 200 || response.too_large) {

@@ -29,8 +29,8 @@ Result<Credentials> AssumeRoleWithWebIdentity(const CredentialChainOptions& opti
 // TLS, on the loopback, or at the two addresses of container agents.
 Result<Credentials> ContainerCredentials(const CredentialChainOptions& options);
 
-// IMDSv2, one second per step, no fallback to version 1. kNotFound when it is switched off or
-// nobody answers.
+// IMDSv2, no fallback to version 1. kNotFound when it is switched off or nobody answers in
+// options.metadata_timeout.
 Result<Credentials> MachineCredentials(const CredentialChainOptions& options);
 
 // {"AccessKeyId", "SecretAccessKey", "Token" or "SessionToken", "Expiration"}. kCorruption, without

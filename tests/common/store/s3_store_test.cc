@@ -140,7 +140,7 @@ TEST_F(S3StoreTest, TheServersClockIsLearntOnceAndSignedWith) {
   auto first = ParseAmzDate(requests[0].headers["x-amz-date"]);
   auto second = ParseAmzDate(requests[1].headers["x-amz-date"]);
   ASSERT_TRUE(first && second);
-  EXPECT_NEAR(static_cast<double>(*second - *first), hour, 5e6);
+  EXPECT_NEAR(static_cast<double>(*second - *first), hour, 60e6) << "with what passed meanwhile";
 }
 
 TEST_F(S3StoreTest, AHeadThatIsRefusedWithoutANameLearnsTheClockToo) {
