@@ -49,7 +49,8 @@ EngineImpl::EngineImpl(const EngineConfig& config)
       budget_(config.options.request_budget, *config.clock),
       inbox_(config.options.statements == StatementLevel::kOff
                  ? nullptr
-                 : std::make_unique<StatementInbox>(config.options.memory_bytes)) {
+                 : std::make_unique<StatementInbox>(config.options.memory_bytes,
+                                                    config.statement_patience)) {
   auto wait = [this](std::chrono::milliseconds d) {
     std::unique_lock lock(state_mutex_);
     return !upload_cv_.wait_for(lock, d, [&] { return Interrupted(); });

@@ -41,6 +41,8 @@ struct EngineConfig {
   std::chrono::milliseconds idle_look{500};
   // After a start that failed of what may go away; those that follow come later and later.
   std::chrono::milliseconds first_retry{2000};
+  // How long a segment waits for the statements of a commit whose thread has not said them yet.
+  std::chrono::milliseconds statement_patience{250};
   // Never make a -wal or -shm, unless this process runs as the user that owns the database: files
   // of another user would lock the application out. kFailedPrecondition while they are missing.
   bool join_only = false;

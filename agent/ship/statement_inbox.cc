@@ -11,9 +11,6 @@
 namespace sqlite_s3 {
 namespace {
 
-// From the commit's visibility to its hook are a few microseconds of one thread, unless it has no
-// core.
-constexpr auto kPatience = std::chrono::milliseconds(250);
 constexpr size_t kStatementOverhead = 200;
 
 StatementValue ToValue(ExpandedValue value) {
@@ -172,7 +169,7 @@ std::vector<std::optional<RecordedCommit>> StatementInbox::Take(
     const std::vector<CapturedPlace>& places) {
   std::vector<std::optional<RecordedCommit>> out(places.size());
   std::vector<bool> settled(places.size());
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto deadline = std::chrono::steady_clock::now() + patience_;
   while (true) {
     // Asked first: what was expected then has arrived when it is not expected any more.
     const bool expected = Expected();

@@ -10,6 +10,7 @@
 // go.
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -73,7 +74,11 @@ struct RecordedCommit {
 
 class StatementInbox {
  public:
-  explicit StatementInbox(uint64_t most_bytes) : most_bytes_(most_bytes) {}
+  // From a commit's visibility to its hook are a few microseconds of one thread, unless it has no
+  // core: `patience` is for that.
+  explicit StatementInbox(uint64_t most_bytes,
+                          std::chrono::milliseconds patience = std::chrono::milliseconds(250))
+      : most_bytes_(most_bytes), patience_(patience) {}
 
   // What a connection says of itself: a statement that may commit is under way.
   class Expectation {
@@ -93,7 +98,7 @@ class StatementInbox {
 
   // The batches of these commits, in their order; empty where there is none. A commit can be
   // captured before its thread has run the hook: while one is expected, waits for those that miss,
-  // up to kPatience, and not again for the same statement. One thread.
+  // up to `patience`, and not again for the same statement. One thread.
   std::vector<std::optional<RecordedCommit>> Take(const std::vector<CapturedPlace>& places);
 
   uint64_t dropped() const { return dropped_; }
@@ -113,6 +118,7 @@ class StatementInbox {
   bool Expected();
 
   const uint64_t most_bytes_;
+  const std::chrono::milliseconds patience_;
   std::atomic<uint64_t> arrived_bytes_{0};  // not yet sorted
   std::atomic<uint64_t> dropped_{0};
   std::mutex mutex_;  // of the two below; held for moments

@@ -9,12 +9,14 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "agent/hook/sqlite_s3.h"
+#include "agent/hook/start_engine.h"
 #include "common/format/statements.h"
 #include "common/os/file.h"
 #include "restore/restorer.h"
@@ -34,8 +36,17 @@ class StatementsFixture : public ::testing::Test {
  protected:
   static constexpr int kLong = 60'000;  // milliseconds; only waited out by a test that fails
 
-  void SetUp() override { app.Create(path); }
-  void TearDown() override { Stop(); }
+  void SetUp() override {
+    SetEngineFactoryForTesting([this](EngineConfig config) {
+      config.statement_patience = statement_patience;
+      return Engine::Start(config);
+    });
+    app.Create(path);
+  }
+  void TearDown() override {
+    Stop();
+    SetEngineFactoryForTesting(nullptr);
+  }
 
   void Start(const std::string& options) {
     const std::string url = "file://" + directory.File("replica");
@@ -66,6 +77,8 @@ class StatementsFixture : public ::testing::Test {
   // Restores every commit from the first image on both ways; what needed pages at the last one.
   std::set<uint64_t> ExpectSqlEqualsPages();
 
+  // A busy machine may hold the test's thread between a commit and its hook.
+  std::chrono::milliseconds statement_patience{kLong / 2};
   std::string reasons;  // of them, a line each
   TempDir directory;
   const std::string path = directory.File("app.db");
