@@ -140,10 +140,13 @@ class Shipped {
   }
   void Commit(const std::string& sql) { app_.Do(sql); }
   void Note() {
-    char* text = sqlite_s3_status(handle_);
-    ASSERT_NE(text, nullptr) << sqlite_s3_errmsg();
-    const auto status = nlohmann::json::parse(text);
-    sqlite_s3_free(text);
+    nlohmann::json status;
+    do {  // until it has looked: a busy machine may keep it from that
+      char* text = sqlite_s3_status(handle_);
+      ASSERT_NE(text, nullptr) << sqlite_s3_errmsg();
+      status = nlohmann::json::parse(text);
+      sqlite_s3_free(text);
+    } while (!status.at("txid_current").get<bool>());
     const Txid txid{std::stoull(status.at("txid").get<std::string>(), nullptr, 16)};
     sqlite3_int64 size = 0;
     unsigned char* bytes = sqlite3_serialize(app_.db(), "main", &size, 0);

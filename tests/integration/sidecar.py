@@ -8,6 +8,8 @@ import sys
 import time
 
 PATIENCE = 60  # seconds, of every wait for a condition
+# For agents that are to end with all shipped: the usual five seconds may not do on a busy machine.
+PATIENT = {"SQLITE_S3_CLOSE_TIMEOUT": "50s"}
 
 # A process of the application: does one line of SQL after another, answers each with "ok".
 APPLICATION = """
@@ -61,7 +63,7 @@ class Agent:
         self.control = control
         self.log = open(control + ".log", "ab+")
         self.process = subprocess.Popen([program, "run", "--control", control, *arguments],
-                                        stderr=self.log, env={**os.environ, **(env or {})},
+                                        stderr=self.log, env={**PATIENT, **os.environ, **(env or {})},
                                         **process)
         self.wait_for("its socket", lambda: "config" in self.ask("status", code=None))
 

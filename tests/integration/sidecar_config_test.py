@@ -348,7 +348,7 @@ class Config(unittest.TestCase):
         self.write(self.database(path, "a"))
         control = os.path.join(self.folder, "elsewhere")
         agent = subprocess.Popen([AGENT, "run"], stderr=subprocess.DEVNULL, env={
-            **os.environ, "SQLITE_S3_AGENT_CONFIG": self.config,
+            **sidecar.PATIENT, **os.environ, "SQLITE_S3_AGENT_CONFIG": self.config,
             "SQLITE_S3_AGENT_CONTROL": control})
         try:
             deadline_free = [AGENT, "sync", "--control", control]

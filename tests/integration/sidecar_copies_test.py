@@ -138,9 +138,9 @@ class FilesPutOver(Copies):
 
     def checkpoint(self):
         db = sqlite3.connect(self.path)
-        _, frames, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        busy, frames, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         db.close()
-        return frames == done
+        return not busy and frames == done  # while another one goes on they are -1 both
 
     def shipped_and_closed(self):
         make_database(self.path, *(f"INSERT INTO t VALUES({i}, hex(randomblob(900)))"

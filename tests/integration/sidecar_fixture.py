@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-from sidecar import PATIENCE, Application
+from sidecar import PATIENCE, PATIENT, Application
 
 AGENT, RESTORE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -32,7 +32,7 @@ class SidecarCase(unittest.TestCase):
     def start(self, *options):
         agent = subprocess.Popen(
             [AGENT, "run", self.path, "file://" + self.replica, "-o", "interval=20ms", *options],
-            stderr=subprocess.PIPE)
+            stderr=subprocess.PIPE, env={**PATIENT, **os.environ})
         os.set_blocking(agent.stderr.fileno(), False)
         self.addCleanup(self.end, agent)
         agent.said = b""

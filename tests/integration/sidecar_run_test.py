@@ -11,7 +11,7 @@ import sys
 import time
 import unittest
 
-from sidecar import PATIENCE, Application
+from sidecar import PATIENCE, PATIENT, Application
 from sidecar_fixture import AGENT, SidecarCase
 
 
@@ -25,7 +25,8 @@ class Run(SidecarCase):
         run = [AGENT, "run", self.path, "file://" + self.replica, "--restore-if-missing", "--",
                sys.executable, "-c", script, self.path]
         for round_ in (1, 2):
-            done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=False,
+                                  env={**PATIENT, **os.environ})
             self.assertEqual((done.returncode, done.stdout), (7, f"{round_}\n"))
             once = self.once()
             self.assertEqual(once.returncode, 0, once.stderr)
@@ -41,7 +42,8 @@ class Run(SidecarCase):
                   "db.execute('INSERT INTO t VALUES(1, 2)'); db.close()")
         done = subprocess.run([AGENT, "run", elsewhere, "file://" + self.replica,
                                "--restore-if-missing", "--", sys.executable, "-c", script,
-                               elsewhere], stderr=subprocess.PIPE, text=True, check=False)
+                               elsewhere], stderr=subprocess.PIPE, text=True, check=False,
+                              env={**PATIENT, **os.environ})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.path = elsewhere
         self.check_restored()
@@ -103,7 +105,7 @@ class Run(SidecarCase):
             replica = "file://{self.replica}2"
             """)
         agent = subprocess.Popen([AGENT, "run", "--config", config], stderr=subprocess.DEVNULL,
-                                 env={**os.environ, "REPLICA": self.replica})
+                                 env={**PATIENT, **os.environ, "REPLICA": self.replica})
         deadline = time.monotonic() + PATIENCE
         command = [AGENT, "sync", "--control", self.control, second]
         while subprocess.run(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
