@@ -15,14 +15,16 @@
 namespace sqlite_s3 {
 namespace {
 
-// For a writer without a core.
+// For a writer without a core; the tries are for an opener that has none.
 constexpr auto kOpenPatience = std::chrono::seconds(5);
+constexpr int kOpenTries = 10;
 
 }  // namespace
 
 Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
                                                      const std::optional<WalPosition>& resume) {
-  for (const auto until = std::chrono::steady_clock::now() + kOpenPatience;;) {
+  const auto until = std::chrono::steady_clock::now() + kOpenPatience;
+  for (int tries = 1;; ++tries) {
     std::unique_ptr<WalCapture> capture(new WalCapture(config));
     capture->wal_path_ = config.database_path + "-wal";
     RETURN_IF_ERROR(capture->OpenConnections());
@@ -35,7 +37,7 @@ Result<std::unique_ptr<WalCapture>> WalCapture::Open(const Config& config,
     const uint32_t salt = capture->salt1_;  // 0: no header was read
     const bool passes = read.code() == StatusCode::kUnavailable ||
                         (salt != 0 && capture->index_.PeekSalt1() != salt);
-    if (!passes || std::chrono::steady_clock::now() >= until) {
+    if (!passes || (tries >= kOpenTries && std::chrono::steady_clock::now() >= until)) {
       return read;
     }
     const timespec pause{0, 1'000'000};

@@ -241,14 +241,14 @@ TEST_F(CaptureRegressionTest, AWriterThatStandsBetweenTheCopiesOfTheHeaderIsWait
 // and the start of an application failed.
 TEST_F(CaptureRegressionTest, AWalThatIsBegunAnewWhileACaptureOpensIsReadAgain) {
   ASSERT_OK(app.Exec("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0; create table t(a)"));
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 20; ++round) {
     ASSERT_OK(
-        app.Exec("insert into t values(zeroblob(2000000)); delete from t;"
+        app.Exec("insert into t values(zeroblob(800000)); delete from t;"
                  "PRAGMA wal_checkpoint(PASSIVE)"));
     std::thread writer;
     awaited_statement = kPinned;
     when_it_ends = [&] {
-      writer = std::thread([&] { EXPECT_OK(app.Exec("insert into t values(zeroblob(1000000))")); });
+      writer = std::thread([&] { EXPECT_OK(app.Exec("insert into t values(zeroblob(800000))")); });
     };
     const auto capture = OpenWatched(config);
     ASSERT_TRUE(writer.joinable());
