@@ -45,7 +45,7 @@ void PrintTable(const Json& databases) {
                Field(d, "requests_this_hour"), Field(d, "bytes_this_hour"),
                fmt::format("{:.2f}", d.value("cost_per_month", 0.0)), BudgetSpent(d),
                Field(d, "database"));
-    for (const char* why : {"waiting_for", "last_error"}) {
+    for (const char* why : {"waiting_for", "last_error", "checkpoint_error"}) {
       if (const std::string text = Field(d, why); !text.empty()) {
         fmt::print("            {}\n", text);
       }

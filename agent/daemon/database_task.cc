@@ -108,6 +108,9 @@ Status DatabaseTask::Start(bool watched) {
   {
     std::lock_guard lock(mutex_);
     waits_for_file_ = false;
+    if (std::exchange(waiting_is_of_file_, false)) {
+      waiting_ = Status::Ok();  // what the file lacked is there
+    }
   }
   EngineConfig config;
   config.database_path = file.path;
@@ -259,12 +262,16 @@ bool DatabaseTask::StoreWasAway() const {
                       waiting_.code() == StatusCode::kDeadlineExceeded);
 }
 
+// REQUIRES: mutex_.
+bool DatabaseTask::AsksStore() const { return opening_ && !waits_for_file_; }
+
 void DatabaseTask::SetWaiting(const Status& why) {
   bool changed = false;
   {
     std::lock_guard lock(mutex_);
     changed = waiting_.ToString() != why.ToString();
     waiting_ = why;
+    waiting_is_of_file_ = !why.ok() && waits_for_file_;
   }
   if (changed && !why.ok()) {
     log_.Write(LogLevel::kWarning, spec_.path, "not shipped: " + why.message(),
@@ -335,8 +342,10 @@ bool DatabaseTask::NoteAlarm(const DatabaseStatus& status) {
     inputs.engine = this->engine().get();
   } else {
     // A database that is not there has nothing to ship.
-    const StatusCode why = waiting().code();
-    inputs.behind = !status.paused && why != StatusCode::kOk && why != StatusCode::kNotFound;
+    std::lock_guard lock(mutex_);
+    const StatusCode why = waiting_.code();
+    inputs.behind =
+        !status.paused && (AsksStore() || (why != StatusCode::kOk && why != StatusCode::kNotFound));
   }
   return position_.Update(inputs, Clock::Real().MonotonicMicros());
 }
@@ -353,6 +362,9 @@ DatabaseStatus DatabaseTask::GetStatus(bool force) const {
   if (!running) {
     status.engine.replica = spec_.replica_url;
     status.waiting_for = waiting_.message();
+    if (waiting_.ok() && AsksStore()) {
+      status.waiting_for = "the answer of replica " + spec_.replica_url;
+    }
     status.fenced = waiting_.code() == StatusCode::kAborted;
   }
   status.paused = paused_;

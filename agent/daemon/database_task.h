@@ -75,6 +75,7 @@ class DatabaseTask {
   void LookAfter(std::chrono::milliseconds* next);
   Status StopEngine(std::chrono::milliseconds timeout);
   void SetWaiting(const Status& why);
+  bool AsksStore() const;
   void NoteHour();
   bool NoteAlarm(const DatabaseStatus& status);
 
@@ -96,7 +97,8 @@ class DatabaseTask {
   std::shared_ptr<Engine> engine_;
   bool opening_ = false;  // an engine may be there soon
   Status waiting_;
-  bool waits_for_file_ = true;  // an event can end the wait; else only time does
+  bool waiting_is_of_file_ = false;  // that is, of nothing that a store said
+  bool waits_for_file_ = true;       // an event can end the wait; else only time does
   bool alarm_ = false;
   int64_t hour_ = 0;
   uint64_t hour_requests_ = 0, hour_bytes_ = 0;  // the meter's counts when the hour began

@@ -112,6 +112,8 @@ constexpr Metric kMetrics[] = {
      [](const DatabaseStatus& d) { return Number(d.engine.checkpoints); }},
     {"wal_resets_total", "times the WAL began anew",
      [](const DatabaseStatus& d) { return Number(d.engine.wal_resets); }},
+    {"checkpoint_error", "1 while the WAL is not emptied and may grow; the status says why",
+     [](const DatabaseStatus& d) { return d.engine.checkpoint_error.empty() ? 0.0 : 1.0; }},
     {"write_locks_total", "checkpoints for which writers were held off",
      [](const DatabaseStatus& d) { return Number(d.engine.write_locks); }},
     {"write_lock_max_seconds", "the longest of them",

@@ -110,6 +110,7 @@ struct EngineStatus {
   bool sqlite_wal_reset_bug = false;  // the SQLite in use is affected
   std::string sqlite_version;
   std::string last_error;
+  std::string checkpoint_error;  // why the WAL is not emptied, and may grow; empty: it is
 };
 // JSON object, one line; txid and shipped_txid as 16-digit hex strings.
 std::string FormatStatusJson(const EngineStatus& status);

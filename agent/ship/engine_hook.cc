@@ -80,6 +80,9 @@ void EngineImpl::MakeRoomInHook(uint32_t frames) {
     return;  // the worker meets the same error, and says so
   }
   auto outcome = capture_->MakeRoom(*this);
+  if (outcome.ok() && outcome->captured && capture_->CheckpointFailed()) {
+    return;  // to wait, or to merge, would not help; the worker says so
+  }
   if (outcome.ok() && !outcome->ran && frames >= 2 * threshold && MayMerge()) {
     // The encoder is behind: hold this thread for a moment, so that every commit keeps its point.
     if (!AwaitMemory(lock)) {

@@ -159,6 +159,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_room.cc
   Status MakeRoomIfDue();
   Status MakeRoomIfDueLocked();
+  bool CheckpointsFail();
   bool IsBusy() const;
   Status KeepAheadOfWriter(uint32_t frames);
   Status ResetBusyWal(uint32_t frames);
@@ -236,6 +237,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_status.cc
   // Whether it told the log: not of what the log was told last.
   bool SetState(EngineState state, const Status& why = Status::Ok());
+  void SetCheckpointError(const std::string& why);
   EngineState state() const { return static_cast<EngineState>(state_.load()); }
   EngineState StateNow() const { return dead_ ? EngineState::kStopped : state(); }
   EngineState StateOfShipper();
@@ -292,11 +294,10 @@ class EngineImpl final : public Engine, private CaptureSink {
   // --- the worker's own ---
   Phase phase_ = Phase::kLock;
   SessionEnd session_end_ = SessionEnd::kStop;
-  // Monotonic, of the next step, in phases that wait for time; the second while flushing.
-  int64_t not_before_us_ = 0, flush_not_before_us_ = 0;
-  std::chrono::milliseconds retry_pause_{0};  // after the session that failed last
-  bool retry_is_local_ = false;               // for what it failed of
-  int64_t shipping_since_us_ = 0;             // monotonic
+  int64_t not_before_us_ = 0, flush_not_before_us_ = 0;     // monotonic: a next step that waits
+  std::chrono::milliseconds retry_pause_{0};                // after the session that failed last
+  bool retry_is_local_ = false;                             // for what it failed of
+  int64_t shipping_since_us_ = 0, last_file_check_us_ = 0;  // monotonic
   Lane lane_ = Lane::kShip, wants_lane_ = Lane::kShip;
   bool scan_begun_ = false;
   std::unique_ptr<PinWatch> pin_watch_;  // between the steps of a start
@@ -320,13 +321,14 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t last_commit_time_us_ = 0;                              // of the last encoded commit
   uint32_t worker_room_retry_at_ = 0, worker_room_done_at_ = 0;  // frames
   int64_t busy_not_before_us_ = 0;  // monotonic; somebody was in a checkpoint
+  uint64_t checkpoints_failed_ = 0;
+  int64_t checkpoint_retry_us_ = 0;  // monotonic, after the last of them
   bool last_capture_ok_ = true;
   uint64_t quiet_frames_ = 0;     // captured in all, a round ago
   bool freshens_soon_ = false;    // the next look moves the pin, unless there are new frames
   int64_t freshen_wait_us_ = 0;   // above 0: when to try again to freshen the pin
   int64_t freshen_since_us_ = 0;  // monotonic, when that began because of a checkpoint that copies
-  int64_t unsafe_wait_us_ = 0;    // a WAL with salvaged commits; 0: none
-  int64_t unsafe_not_before_us_ = 0;
+  int64_t unsafe_wait_us_ = 0, unsafe_not_before_us_ = 0;  // a WAL with salvaged commits; 0: none
   bool stuck_ = false;  // the spool is full, and there is more than memory holds
   uint32_t stuck_at_frames_ = 0;
   int64_t awaited_since_us_ = 0;  // monotonic, when somebody began to wait for the pin, at most
@@ -336,7 +338,6 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::optional<int64_t> last_cut_us_;  // monotonic
   std::vector<CapturedCommit> encode_batch_;
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
-  int64_t last_file_check_us_ = 0;
   std::atomic<int64_t> last_notify_us_{-1'000'000'000};  // monotonic; at first: long ago
   std::atomic<bool> files_changed_{false}, looks_unasked_{false};
   std::atomic<uint32_t> frames_per_second_{0};
@@ -360,7 +361,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::condition_variable upload_cv_;
   std::deque<EnginePendingSync> pending_syncs_;
   std::atomic<bool> fenced_{false};
-  std::string last_error_, fenced_reason_;
+  std::string last_error_, fenced_reason_, checkpoint_error_;
   std::string told_state_;  // the state, and why, that the log has heard of last
   bool worker_done_ = false;
   std::atomic<int64_t> last_ack_store_us_{0};
@@ -376,12 +377,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   // The worker's, then of who waited for its end.
   bool flushed_ = false, ended_behind_ = false, image_thread_done_ = true;
   std::condition_variable image_ended_;
-  std::atomic<bool> image_woken_{false};
+  std::atomic<bool> image_woken_{false}, image_requested_{false};
   std::unique_ptr<ImageRun> image_run_;                   // the image's own
   std::optional<EngineImageExpectation> image_expected_;  // of image_wait_txid_, once it is encoded
   int64_t image_retry_us_ = 0;
   std::atomic<uint64_t> image_wait_txid_{0};
-  std::atomic<bool> image_requested_{false};
   std::atomic<bool> image_disagrees_{false};  // with the commit that it is of: look at every page
   std::atomic<uint64_t> log_bytes_since_image_{0};
 

@@ -25,6 +25,7 @@ constexpr auto kStepAside = std::chrono::milliseconds(150);  // SQLite asks ever
 constexpr int64_t kMinUnsafeMicros = 5'000;
 constexpr int64_t kMaxUnsafeMicros = 1'000'000;
 constexpr int64_t kGiveWayAfterMicros = 1'000'000;
+constexpr int64_t kFailedRetryMicros = 1'000'000;
 
 // Nothing is lost by trying again later.
 Status Unharmed(const Status& status) {
@@ -48,11 +49,16 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   }
   wal_resets_ = capture_->wal_resets();
   salvaged_ = capture_->salvaged_commits();
+  if (CheckpointsFail()) {
+    return Status::Ok();
+  }
   const uint32_t frames = capture_->index().PeekMaxFrame();
   const bool asked = (*shared_)->room_ticket != (*shared_)->roomed_ticket;
   // Our own hook does it at the threshold, in the committing thread; leave it the first try.
-  const bool due = threshold > 0 && frames >= threshold && frames >= worker_room_retry_at_ &&
-                   (asked || unannounced_ > 0 || frames >= threshold + threshold / 4);
+  const bool again = capture_->CheckpointFailed();
+  const bool due =
+      again || (threshold > 0 && frames >= threshold && frames >= worker_room_retry_at_ &&
+                (asked || unannounced_ > 0 || frames >= threshold + threshold / 4));
   if (frames < threshold) {
     worker_room_retry_at_ = 0;
   }
@@ -64,7 +70,7 @@ Status EngineImpl::MakeRoomIfDueLocked() {
       capture_->captured_frames() == frames && worker_room_done_at_ == frames) {
     return Status::Ok();  // all is in the file and the pin is on slot 0: it is the writer's turn
   }
-  if (!unsafe && IsBusy()) {
+  if (!unsafe && !again && IsBusy()) {
     return KeepAheadOfWriter(frames);
   }
   if (!due && (!unsafe || Monotonic() < unsafe_not_before_us_)) {
@@ -77,6 +83,9 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   if (unsafe) {  // until the WAL was emptied, which readers and busy writers keep us from
     unsafe_wait_us_ = std::clamp(unsafe_wait_us_ * 2, kMinUnsafeMicros, kMaxUnsafeMicros);
     unsafe_not_before_us_ = Monotonic() + unsafe_wait_us_;
+  }
+  if (CheckpointsFail()) {
+    return outcome.status();
   }
   // Not when it is the capture that is behind: to hold off writers would gain nothing.
   if (outcome.ok() && outcome->captured && !outcome->complete && frames >= 2 * threshold &&
@@ -92,6 +101,23 @@ Status EngineImpl::MakeRoomIfDueLocked() {
   // for a few frames.
   worker_room_retry_at_ = outcome->complete ? 0 : frames + threshold / 4 + frames / 8 + 1;
   return Status::Ok();
+}
+
+// Whether the disk has no room for a checkpoint, or fails in another way, so that the next try is
+// to come later. Commits are shipped all the same. REQUIRES: capture_mutex_, a capture.
+bool EngineImpl::CheckpointsFail() {
+  const WalIndexView& index = capture_->index();
+  const bool failed = capture_->CheckpointFailed();
+  const uint64_t times = capture_->failed_checkpoints();
+  if (std::exchange(checkpoints_failed_, times) != times && failed) {
+    checkpoint_retry_us_ = Monotonic() + kFailedRetryMicros;
+    SetCheckpointError(capture_->last_checkpoint()->ToString() +
+                       ", hint: look at the disk that the database is on");
+  } else if ((capture_->last_checkpoint() && !failed) ||
+             index.BackfilledFrames() >= index.PeekMaxFrame()) {  // by another connection's
+    SetCheckpointError("");
+  }
+  return failed && Monotonic() < checkpoint_retry_us_;
 }
 
 // Whether a writer that we do not hear of commits so fast that it is worth keeping it from making
@@ -113,6 +139,9 @@ Status EngineImpl::KeepAheadOfWriter(uint32_t frames) {
     return Status::Ok();
   }
   RETURN_IF_ERROR(Unharmed(capture_->EndCheckpoint()));
+  if (CheckpointsFail()) {
+    return Status::Ok();
+  }
   const uint32_t threshold = checkpoint_pages_;
   const uint32_t behind = frames - std::min(capture_->index().BackfilledFrames(), frames);
   // It is faster than we are: let it do the work, and wait for its own fsyncs meanwhile.

@@ -40,6 +40,22 @@ bool EngineImpl::SetState(EngineState s, const Status& why) {
   return tell;
 }
 
+// Why the WAL is not emptied as it should be; empty: it is. The log is told of a change.
+void EngineImpl::SetCheckpointError(const std::string& why) {
+  {
+    std::lock_guard lock(state_mutex_);
+    if (checkpoint_error_ == why) {
+      return;
+    }
+    checkpoint_error_ = why;
+  }
+  if (why.empty()) {
+    Log(LogLevel::kInfo, "the WAL is emptied again");
+  } else {
+    Log(LogLevel::kWarning, "the WAL is not emptied, and may grow: " + why);
+  }
+}
+
 void EngineImpl::Log(LogLevel level, const std::string& message) {
   if (config_.log) {
     config_.log(level, message);
@@ -162,6 +178,7 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   }
   std::lock_guard lock(state_mutex_);
   s.last_error = last_error_;
+  s.checkpoint_error = checkpoint_error_;
   return s;
 }
 

@@ -50,6 +50,7 @@ Status WalCapture::OnReset(const WalIndexHeader& header) {
   }
   ++wal_resets_;
   wants_room_ = false;
+  last_checkpoint_ = Status::Ok();  // ours, or another connection's after it
   wal_before_ = WalPosition{salt1_, salt2_, frame_, 0, 0};
   salt1_ = header.salt1;
   salt2_ = header.salt2;

@@ -170,9 +170,15 @@ class WalCapture {
   // Not so when somebody is in a checkpoint already: then the pin has not moved.
   Result<CheckpointOutcome> BeginCheckpoint(CaptureSink& sink);
   bool CheckpointRuns() const { return checkpoint_.running(); }
-  // How the last one ended, waiting for it; OK when there was none, or another connection's was in
-  // its way.
+  // Waits for its end. OK also when there was none, when another connection's was in its way, or
+  // when it failed of what last_checkpoint says.
   Status EndCheckpoint();
+  // How our last checkpoint ended that had its lock; nullopt: there was none. Not OK: of its disk,
+  // that it is full, for instance. Nothing is lost by it, only that the WAL stays. OK once the WAL
+  // was begun anew.
+  const std::optional<Status>& last_checkpoint() const { return last_checkpoint_; }
+  bool CheckpointFailed() const { return last_checkpoint_ && !last_checkpoint_->ok(); }
+  uint64_t failed_checkpoints() const { return failed_checkpoints_; }
   // Whether the pin is on slot 0, or was before the WAL was reset: whoever begins a checkpoint now
   // sorts all frames before it finds out that it can do nothing.
   bool PinIsOnSlot0() const { return pin_on_slot_0_ || pin_salt1_ != salt1_; }
@@ -258,6 +264,7 @@ class WalCapture {
   Result<CaptureOutcome> BeginMove(CaptureSink& sink, Move* move);
   void FinishMove(Move* move);
   Status OpenLockConnection();
+  Status NoteCheckpoint(int rc, const Connection& connection);
   void EmptyWal(const Connection& idle);
   Status BeginRead(int which);
   bool WillBeInNobodysWay(const WalIndexHeader& header, uint32_t backfilled);
@@ -295,6 +302,8 @@ class WalCapture {
   Connection connections_[2];
   Connection lock_connection_;       // beside the pin's; opened when it is first needed
   BackgroundCheckpoint checkpoint_;  // on lock_connection_
+  std::optional<Status> last_checkpoint_;
+  uint64_t failed_checkpoints_ = 0;
   Statement begin_[2], read_[2], end_[2];
   int pinned_ = 0;  // which connection holds the read transaction; -1 after ReleasePin
   uint32_t pin_frame_ = 0, pin_salt1_ = 0, pin_backfilled_ = 0;  // when it was last moved

@@ -224,7 +224,10 @@ Result<CheckpointOutcome> WalCapture::MakeRoom(CaptureSink& sink, BoundedWriteLo
   if (rc == SQLITE_BUSY) {
     return result;  // another connection is checkpointing: as good as ours
   }
-  RETURN_IF_ERROR(SqliteStatus(rc, "checkpoint", connections_[1 - pinned_].get()));
+  RETURN_IF_ERROR(NoteCheckpoint(rc, connections_[1 - pinned_]));
+  if (rc != SQLITE_OK) {
+    return result;
+  }
   result.ran = true;
   result.wal_frames = log;
   // A writer that went on meanwhile keeps the WAL from being reset.
@@ -275,7 +278,22 @@ Status WalCapture::EndCheckpoint() {
   if (!done || done->rc == SQLITE_BUSY) {
     return Status::Ok();
   }
-  return SqliteStatus(done->rc, "checkpoint", lock_connection_.get());
+  return NoteCheckpoint(done->rc, lock_connection_);
+}
+
+// What is shipped does not need it, and what it has written so far is in the WAL as well.
+Status WalCapture::NoteCheckpoint(int rc, const Connection& connection) {
+  const Status ended = SqliteStatus(rc, "checkpoint", connection.get());
+  switch (ended.code()) {
+    case StatusCode::kOk:
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kIoError:
+      failed_checkpoints_ += ended.ok() ? 0U : 1U;
+      last_checkpoint_ = ended;
+      return Status::Ok();
+    default:
+      return ended;
+  }
 }
 
 Status WalCapture::OpenLockConnection() {
@@ -326,7 +344,8 @@ Result<CheckpointOutcome> WalCapture::MakeRoomUnderWriteLock(CaptureSink& sink, 
     result = MakeRoom(sink, &lock);
     // A writer beyond its own threshold checkpoints after each commit, which needs no write lock:
     // it ends, and the next one has to wait for us.
-    while (result.ok() && result->captured && !result->ran && lock.StillHeld()) {
+    while (result.ok() && result->captured && !result->ran && !CheckpointFailed() &&
+           lock.StillHeld()) {
       const timespec pause{0, 200'000};
       nanosleep(&pause, nullptr);
       result = MakeRoom(sink, &lock);

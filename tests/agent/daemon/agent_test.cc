@@ -2,13 +2,18 @@
 
 #include "agent/daemon/agent.h"
 
+#include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <functional>
 #include <thread>
 
+#include "common/os/fd.h"
+#include "common/os/file.h"
 #include "common/sqlite/connection.h"
+#include "tests/support/scripted_http.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -16,6 +21,7 @@ namespace sqlite_s3 {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::HasSubstr;
 
 constexpr milliseconds kLong{30'000};
 
@@ -109,6 +115,67 @@ TEST(DatabaseTaskTest, WhatIsBeingOpenedIsNotClosed) {
   task.Attend(false);
   sqlite3_cancel_auto_extension(tell);
   EXPECT_EQ(opened, before);
+}
+
+class RefusedTest : public testing::Test {
+ protected:
+  void MakeDatabase(const std::string& path) {
+    ASSERT_OK_AND_ASSIGN(
+        Connection app,
+        Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000));
+    ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+  }
+  std::unique_ptr<DatabaseTask> TaskFor(const std::string& path, const std::string& replica) {
+    auto spec = MakeDatabaseSpec(path, replica, "");
+    EXPECT_OK(spec.status());
+    return std::make_unique<DatabaseTask>(std::move(spec).value(), claims_, log_);
+  }
+  size_t CountInLog(const std::string& text) {
+    auto read = ReadFile(log_path_, 1 << 20);
+    EXPECT_OK(read.status());
+    const std::string_view log = AsText(*read);
+    size_t count = 0;
+    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) {
+      ++count;
+    }
+    return count;
+  }
+
+  TempDir dir_;
+  const std::string path_ = dir_.path() + "/app.db";
+  const std::string log_path_ = dir_.path() + "/log";
+  const Fd log_file_{open(log_path_.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600)};
+  Logger log_{log_file_.get()};
+  FileClaims claims_;
+};
+
+// A store that does not answer was waited for under the reason of before: that the file was
+// missing.
+TEST_F(RefusedTest, WhoWaitsForTheStoreDoesNotSayThatItWaitsForTheFile) {
+  std::atomic<DatabaseTask*> task{nullptr};
+  std::atomic<int> round{0};
+  std::atomic<int> asked{0};
+  ScriptedHttp store([&](const ScriptedRequest&) {
+    if (++asked == 1) {
+      const std::string why = task.load()->GetStatus(false).waiting_for;
+      EXPECT_THAT(why, HasSubstr(round == 0 ? "the answer of replica s3://b" : "AccessDenied"));
+      EXPECT_EQ(task.load()->waiting().ok(), round == 0) << "`sync` waits for a first start";
+    }
+    return S3Error(403, "AccessDenied");
+  });
+  setenv("AWS_ACCESS_KEY_ID", "key", 1);
+  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+  const auto owned = TaskFor(path_, "s3://bucket/app?endpoint=" + store.endpoint());
+  task = owned.get();
+  owned->Attend(false);
+  EXPECT_THAT(owned->GetStatus(false).waiting_for, HasSubstr("does not exist yet"));
+  MakeDatabase(path_);
+  owned->Attend(false);
+  EXPECT_GT(asked.exchange(0), 0);
+  EXPECT_THAT(owned->GetStatus(false).waiting_for, HasSubstr("AccessDenied"));
+  round = 1;
+  owned->Attend(false);
+  EXPECT_GT(asked, 0);
 }
 
 // A `verify` that tries again must not hold up the end of the agent.
