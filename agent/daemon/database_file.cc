@@ -86,6 +86,23 @@ Result<DatabaseFile> FindDatabaseFile(const std::string& path) {
   return file;
 }
 
+FileSigns LookAtFiles(const std::string& path) {
+  constexpr int64_t kNanosPerSecond = 1'000'000'000;
+  FileSigns signs;
+  const auto file = FindDatabaseFile(path);
+  struct stat st {};
+  if (!file.ok() || stat(file->path.c_str(), &st) != 0) {
+    return signs;
+  }
+  signs.id = {st.st_dev, st.st_ino};
+  signs.size_bytes = st.st_size;
+  signs.written_ns = int64_t{st.st_mtim.tv_sec} * kNanosPerSecond + st.st_mtim.tv_nsec;
+  if (stat((file->path + "-wal").c_str(), &st) == 0) {
+    signs.wal_id = {st.st_dev, st.st_ino};
+  }
+  return signs;
+}
+
 Status CheckReadyToShip(const DatabaseFile& file) {
   RETURN_IF_ERROR(CheckAccess(file.path));
   // The header instead of a connection: that would roll back a hot journal, or make a WAL.

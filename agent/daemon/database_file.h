@@ -42,6 +42,16 @@ struct DatabaseFile {
 // kFailedPrecondition: no regular file.
 Result<DatabaseFile> FindDatabaseFile(const std::string& path);
 
+// What stat(2) says of the database and its -wal. A connection that finds both at rest opens and
+// closes them without a difference here.
+struct FileSigns {
+  FileId id, wal_id;  // 0: not there
+  int64_t size_bytes = 0;
+  int64_t written_ns = 0;
+  bool operator==(const FileSigns&) const = default;
+};
+FileSigns LookAtFiles(const std::string& path);
+
 // What must come true before an engine may join the database: kFailedPrecondition (empty, not in
 // WAL mode, no SQLite database, another user's without -wal and -shm), kPermissionDenied (modes,
 // read-only mount). REQUIRES: claimed, and no connection of this process to it.

@@ -74,9 +74,11 @@ milliseconds DatabaseTask::Attend(bool watched) {
   }
   const Status started = Start(watched);
   SetWaiting(started);
+  const FileSigns signs = LookAtFiles(spec_.path);
   {
     std::lock_guard lock(mutex_);
     opening_ = false;
+    refused_ = signs;
   }
   if (started.ok()) {
     return kFirstBackoff;  // how the start goes on
@@ -118,6 +120,7 @@ Status DatabaseTask::Start(bool watched) {
   config.checkpoint_pages =
       config.options.checkpoint_pages != 0 ? config.options.checkpoint_pages : kCheckpointPages;
   config.join_only = true;
+  config.starts_again = !waiting().ok();
   config.pool = threads_;
   config.shared_limits = limits_;
   if (watched) {
@@ -222,17 +225,25 @@ void DatabaseTask::Resume() {
 
 bool DatabaseTask::OnEvent(bool files_changed) {
   std::shared_ptr<Engine> engine;
-  bool wait_ends = false;
+  FileSigns refused;
   {
     std::lock_guard lock(mutex_);
     engine = engine_;
-    wait_ends = waits_for_file_;
+    if (!engine && (paused_ || waits_for_file_)) {
+      return !paused_;
+    }
+    if (!engine && (opening_ || !files_changed)) {
+      return false;
+    }
+    refused = refused_;
   }
   if (engine) {
     engine->Notify(files_changed);
     return files_changed;
   }
-  return !paused_ && (wait_ends || files_changed);
+  // The start that was refused made and removed a -wal: its own events would begin the next one,
+  // and so on, each of them with requests to the store.
+  return LookAtFiles(spec_.path) != refused;
 }
 
 void DatabaseTask::LookUnasked(bool unasked) {

@@ -98,7 +98,8 @@ class DatabaseTask {
   bool opening_ = false;  // an engine may be there soon
   Status waiting_;
   bool waiting_is_of_file_ = false;  // that is, of nothing that a store said
-  bool waits_for_file_ = true;       // an event can end the wait; else only time does
+  FileSigns refused_;           // after the last start: only other ones are worth another at once
+  bool waits_for_file_ = true;  // an event can end the wait; else only time does
   bool alarm_ = false;
   int64_t hour_ = 0;
   uint64_t hour_requests_ = 0, hour_bytes_ = 0;  // the meter's counts when the hour began

@@ -50,7 +50,8 @@ EngineImpl::EngineImpl(const EngineConfig& config)
       inbox_(config.options.statements == StatementLevel::kOff
                  ? nullptr
                  : std::make_unique<StatementInbox>(config.options.memory_bytes,
-                                                    config.statement_patience)) {
+                                                    config.statement_patience)),
+      told_state_(config.starts_again ? EngineStateName(EngineState::kStarting) : "") {
   auto wait = [this](std::chrono::milliseconds d) {
     std::unique_lock lock(state_mutex_);
     return !upload_cv_.wait_for(lock, d, [&] { return Interrupted(); });

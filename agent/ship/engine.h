@@ -39,6 +39,8 @@ struct EngineConfig {
   uint32_t checkpoint_pages = 1000;
   // How often the worker looks unasked. Longer where every commit rings (Notify).
   std::chrono::milliseconds idle_look{500};
+  // An engine before this one was refused, and that was told: the log need not have each new try.
+  bool starts_again = false;
   // After a start that failed of what may go away; those that follow come later and later.
   std::chrono::milliseconds first_retry{2000};
   // How long a segment waits for the statements of a commit whose thread has not said them yet.

@@ -123,7 +123,8 @@ class RefusedTest : public testing::Test {
     ASSERT_OK_AND_ASSIGN(
         Connection app,
         Connection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "", 10'000));
-    ASSERT_OK(app.Exec("PRAGMA journal_mode=WAL; create table t(a)"));
+    ASSERT_OK(app.Exec(
+        "PRAGMA journal_mode=WAL; create table t(a); insert into t values(randomblob(9))"));
   }
   std::unique_ptr<DatabaseTask> TaskFor(const std::string& path, const std::string& replica) {
     auto spec = MakeDatabaseSpec(path, replica, "");
@@ -176,6 +177,44 @@ TEST_F(RefusedTest, WhoWaitsForTheStoreDoesNotSayThatItWaitsForTheFile) {
   round = 1;
   owned->Attend(false);
   EXPECT_GT(asked, 0);
+}
+
+// Each start that was refused made and removed a -wal, which was a sign to try again: ten times a
+// second, with requests to the store and a line in the log.
+TEST_F(RefusedTest, AStartIsNotTriedAgainBecauseOfWhatTheLastOneDidToTheFiles) {
+  const std::string first = dir_.path() + "/first.db";
+  const std::string replica = "file://" + dir_.path() + "/replica";
+  MakeDatabase(first);
+  MakeDatabase(path_);
+  {
+    const auto owner = TaskFor(first, replica);
+    owner->Attend(false);
+    ASSERT_TRUE(owner->engine());
+    ASSERT_OK(owner->engine()->Sync(kLong, nullptr));
+    ASSERT_OK(owner->Stop(kLong));
+  }
+  const auto refused = TaskFor(path_, replica);
+  when_opened = [&] { EXPECT_FALSE(refused->OnEvent(true)) << "while it is tried"; };
+  auto tell = reinterpret_cast<void (*)()>(TellOfOpening);
+  ASSERT_EQ(sqlite3_auto_extension(tell), SQLITE_OK);
+  const size_t starts = CountInLog("starting");
+  for (int i = 0; i < 3; ++i) {
+    refused->Attend(false);
+    EXPECT_THAT(refused->waiting().message(), HasSubstr("belongs to another writer"));
+    EXPECT_FALSE(refused->OnEvent(true));
+  }
+  sqlite3_cancel_auto_extension(tell);
+  EXPECT_EQ(CountInLog("starting") - starts, 1U);
+  EXPECT_EQ(CountInLog("not shipped"), 1U);
+  {
+    ASSERT_OK_AND_ASSIGN(Connection app, Connection::Open(path_, SQLITE_OPEN_READWRITE, "", 0));
+    ASSERT_OK(app.Exec("insert into t values(1)"));
+    EXPECT_TRUE(refused->OnEvent(true)) << "an application has opened it";
+  }
+  refused->Attend(false);
+  EXPECT_FALSE(refused->OnEvent(true));
+  ASSERT_EQ(rename(first.c_str(), path_.c_str()), 0);
+  EXPECT_TRUE(refused->OnEvent(true)) << "it is another file";
 }
 
 // A `verify` that tries again must not hold up the end of the agent.
