@@ -10,6 +10,7 @@
 #include "agent/ship/engine_impl.h"
 #include "agent/ship/guarded.h"
 #include "common/base/cancellation.h"
+#include "common/os/file.h"
 
 namespace sqlite_s3 {
 namespace {
@@ -77,8 +78,19 @@ Status EngineImpl::Init() {
   RETURN_IF_ERROR(WalCapture::Probe(config_.database_path, config_.vfs, config_.join_only));
   const std::string& dir = config_.options.state_dir;
   ASSIGN_OR_RETURN(state_dir_, StateDir::Open(dir.empty() ? config_.database_path + "-s3" : dir));
-  ASSIGN_OR_RETURN(shared_, SharedBlock::Open(state_dir_.path("shared")));
+  auto shared = SharedBlock::Open(state_dir_.path("shared"));
+  if (!shared.ok() && shared.code() != StatusCode::kCorruption) {
+    return shared.status();
+  }
   ASSIGN_OR_RETURN(bool locked, state_dir_.TryLock());
+  if (!shared.ok() && locked) {
+    // Nobody ships by it. Those who stand by with a copy of it from before look for another one.
+    Log(LogLevel::kWarning, "made anew: " + shared.status().message());
+    RETURN_IF_ERROR(RemoveFile(state_dir_.path("shared")));
+    shared = SharedBlock::Open(state_dir_.path("shared"));
+  }
+  RETURN_IF_ERROR(shared.status());
+  shared_ = std::move(shared).value();
   if (!locked) {
     state_ = static_cast<int>(EngineState::kStandby);
     StartThreads();

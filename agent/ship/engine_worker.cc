@@ -96,11 +96,14 @@ EngineImpl::Pause EngineImpl::Step(Lane lane) {
         return EndSession(EndFor(mapped));
       }
       if (!locked.ok() || !*locked) {
+        if (!locked.ok() && !flushing_) {
+          return EndSession(EndFor(locked.status()));  // there is nobody else who ships
+        }
         if (flushing_) {
-          flushed_ = true;
+          flushed_ = locked.ok();
           return {Pause::Kind::kEnd};  // the one that ships has the commits
         }
-        SetState(EngineState::kStandby, locked.status());
+        SetState(EngineState::kStandby);
         return Await(kStandbyPoll, kNoWait);
       }
       phase_ = Phase::kOpen;

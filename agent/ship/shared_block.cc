@@ -17,6 +17,7 @@ namespace sqlite_s3 {
 namespace {
 
 constexpr uint32_t kLayoutVersion = 1;
+constexpr uint32_t kMostVersions = 0xffff;  // beyond that it was none of ours that wrote it
 
 void FutexWait(std::atomic<uint32_t>& word, uint32_t expected, std::chrono::microseconds timeout) {
   timespec ts{};
@@ -59,6 +60,11 @@ Status SharedBlock::Map(const Fd& fd) {
   const bool is_new = layout->version.compare_exchange_strong(found, kLayoutVersion);
   if (!is_new && found != kLayoutVersion) {
     munmap(map, sizeof(Layout));
+    if (found > kMostVersions) {
+      return CorruptionError(path_ +
+                             " is garbled, hint: stop all processes that ship this database, then "
+                             "remove it, it is made anew");
+    }
     return FailedPreconditionError(path_ +
                                    " is of another version of this library, hint: stop all "
                                    "processes that ship this database, then remove it");

@@ -61,7 +61,8 @@ class SharedBlock {
   static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
   // Maps `path`, creating it (0600) with its blocks allocated, so that a full disk cannot raise
-  // SIGBUS in the application later.
+  // SIGBUS in the application later. kFailedPrecondition: it is of another version, and of use to
+  // others. kCorruption: of none; whoever has the state directory's lock may remove it.
   static Result<std::unique_ptr<SharedBlock>> Open(const std::string& path);
   // Maps what is at the path now, if it is another file (made anew if there is none), at the same
   // address: any thread may go on using the block meanwhile. TXIDs are carried over into a new

@@ -58,8 +58,12 @@ Result<bool> StateDir::TryLock() {
   RETURN_IF_ERROR(MakeDirectories(path_, 0700, Durability::kVisible));
   auto lock = FileLock::TryAcquire(path("lock"));
   if (!lock.ok()) {
+    if (struct stat st{}; lstat(path("lock").c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
+      return FailedPreconditionError("'" + path("lock") +
+                                     "' is no regular file, hint: remove it, it is made anew");
+    }
     if (lock.code() == StatusCode::kFailedPrecondition) {
-      return false;
+      return false;  // another process has it
     }
     return lock.status();
   }

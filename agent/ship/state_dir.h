@@ -33,7 +33,7 @@ class StateDir {
   static Result<StateDir> Open(const std::string& path);
 
   // True when this process is now (or already was) the one that ships. Makes the directory anew if
-  // it is gone.
+  // it is gone. kFailedPrecondition: what is there as `lock` is no file.
   Result<bool> TryLock();
   // kNotFound when the lock that is held is not the one that others find any more: the directory
   // was removed or replaced, and what is there may be another process's. REQUIRES: locked().

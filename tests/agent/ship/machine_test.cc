@@ -106,6 +106,55 @@ TEST(MachineTest, AStateDirectoryThatWasRemovedIsMadeAnewAndLocked) {
   EXPECT_EQ(db.engine().GetStatus(false).timeline, 1u);
 }
 
+// The file is for those who wait: nothing is in it that is not found out at a start.
+TEST(MachineTest, AGarbledFileOfThoseWhoWaitIsMadeAnew) {
+  ShippedDatabase db;
+  Begin(db);
+  db.Stop();
+  const std::string shared = db.state_dir() + "/shared";
+  ASSERT_OK(WriteFileAtomically(shared, Bytes(100'000, 0xa5), 0600, Durability::kVisible));
+  db.Start();
+  Insert(db, 1);
+  db.Sync();
+  db.CheckHead();
+  EXPECT_EQ(CountOf(db.log(), "made anew: " + shared), 1u);
+  db.Stop();
+  // Not under a process that ships, nor when it is another version's.
+  ASSERT_OK(WriteFileAtomically(shared, Bytes(100'000, 0xa5), 0600, Durability::kVisible));
+  {
+    ASSERT_OK_AND_ASSIGN(const FileLock other, FileLock::TryAcquire(db.state_dir() + "/lock"));
+    EXPECT_STATUS(db.TryStart(), StatusCode::kCorruption);
+  }
+  ASSERT_OK(WriteFileAtomically(shared, Bytes{2, 0, 0, 0}, 0600, Durability::kVisible));
+  EXPECT_STATUS(db.TryStart(), StatusCode::kFailedPrecondition);
+}
+
+// It was taken for another process that ships: nobody did, and nothing said so.
+TEST(MachineTest, ALockThatIsNoFileIsAnErrorThatNamesIt) {
+  ShippedDatabase db;
+  Begin(db);
+  db.Stop();
+  const std::string lock = db.state_dir() + "/lock";
+  ASSERT_OK(RemoveFile(lock));
+  ASSERT_TRUE(std::filesystem::create_directory(lock));
+  const Status started = db.TryStart();
+  EXPECT_STATUS(started, StatusCode::kFailedPrecondition);
+  EXPECT_NE(started.message().find(lock), std::string::npos) << started.message();
+  ASSERT_TRUE(std::filesystem::remove(lock));
+  db.Start();
+  Insert(db, 1);
+  db.Sync();
+  // Nor in its place while the engine runs.
+  db.engine().PrepareFork();
+  ASSERT_OK(RemoveFile(lock));
+  ASSERT_TRUE(std::filesystem::create_directory(lock));
+  db.engine().ParentAfterFork();
+  while (db.engine().GetStatus(false).state != EngineState::kFailed) {
+    std::this_thread::yield();
+  }
+  EXPECT_NE(db.engine().GetStatus(false).last_error.find(lock), std::string::npos);
+}
+
 TEST(MachineTest, OfTwoEnginesOneShipsAfterTheStateDirectoryWasRemoved) {
   ShippedDatabase db;
   Begin(db);
