@@ -219,7 +219,7 @@ class WalCapture {
   bool HasPending();
 
   // Whether another connection, of this process or another, is in a checkpoint; else we made a
-  // PASSIVE one.
+  // PASSIVE one, or ours in the background is not over.
   bool AnotherConnectionCheckpoints();
   // A PASSIVE checkpoint by a capture that holds no pin any more (see ReleasePin).
   Status CheckpointUnpinned();

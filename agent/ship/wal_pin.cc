@@ -364,7 +364,8 @@ void WalCapture::ReleasePin() {
 }
 
 bool WalCapture::AnotherConnectionCheckpoints() {
-  if (pinned_ < 0 || !connections_[1 - pinned_]) {
+  // Ours in the background has the lock itself, however long its fsync takes.
+  if (pinned_ < 0 || !connections_[1 - pinned_] || checkpoint_.running()) {
     return false;
   }
   const Connection& idle = connections_[1 - pinned_];

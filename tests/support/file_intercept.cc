@@ -2,7 +2,22 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <mutex>
+
 namespace sqlite_s3 {
+
+FileIntercept* FileIntercept::Known(sqlite3_file* file, FileIntercept* is, bool forget) {
+  static std::mutex mutex;
+  static std::map<sqlite3_file*, FileIntercept*> known;
+  std::lock_guard lock(mutex);
+  if (forget) {
+    known.erase(file);
+    return nullptr;
+  }
+  FileIntercept*& found = known[file];
+  return found = is != nullptr ? is : found;
+}
 
 FileIntercept::FileIntercept(sqlite3* db, int which) {
   sqlite3_file* file = nullptr;
@@ -13,23 +28,23 @@ FileIntercept::FileIntercept(sqlite3* db, int which) {
   }
   file_ = file;
   real_ = file->pMethods;
-  static_cast<sqlite3_io_methods&>(methods_) = *real_;
-  methods_.self = this;
+  methods_ = *real_;
   methods_.xSync = Sync;
   methods_.xShmLock = ShmLock;
   methods_.xClose = Close;
+  Known(file, this, false);
   file->pMethods = &methods_;
 }
 
 FileIntercept::~FileIntercept() {
   if (file_ != nullptr) {
     file_->pMethods = real_;
+    Known(file_, nullptr, true);
   }
 }
 
-FileIntercept& FileIntercept::Of(sqlite3_file* file) {
-  return *static_cast<const Methods*>(file->pMethods)->self;
-}
+// Not by the file's methods: others may stand before these for a while, with a copy of them.
+FileIntercept& FileIntercept::Of(sqlite3_file* file) { return *Known(file, nullptr, false); }
 
 int FileIntercept::Sync(sqlite3_file* file, int flags) {
   FileIntercept& self = Of(file);
@@ -50,6 +65,7 @@ int FileIntercept::Close(sqlite3_file* file) {
   FileIntercept& self = Of(file);
   file->pMethods = self.real_;
   self.file_ = nullptr;
+  Known(file, nullptr, true);
   return self.real_->xClose(file);
 }
 

@@ -26,17 +26,15 @@ class FileIntercept {
   }
 
  private:
-  struct Methods : sqlite3_io_methods {
-    FileIntercept* self = nullptr;
-  };
   static FileIntercept& Of(sqlite3_file* file);
+  static FileIntercept* Known(sqlite3_file* file, FileIntercept* is, bool forget);
   static int Sync(sqlite3_file* file, int flags);
   static int ShmLock(sqlite3_file* file, int offset, int n, int flags);
   static int Close(sqlite3_file* file);
 
   sqlite3_file* file_ = nullptr;
   const sqlite3_io_methods* real_ = nullptr;
-  Methods methods_;
+  sqlite3_io_methods methods_{};
   std::function<int()> before_sync_;
   std::function<void(int, int, int)> before_shm_lock_;
 };

@@ -7,7 +7,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -187,6 +189,46 @@ TEST_F(BusyWriterTest, ThePinDoesNotMoveWhileACheckpointRuns) {
     }
     EXPECT_FALSE(capture->CheckpointRuns());
   }
+}
+
+std::function<void(sqlite3*)> when_opened;
+
+int TellOfOpening(sqlite3* db, char**, const sqlite3_api_routines*) {
+  when_opened(db);
+  return SQLITE_OK;
+}
+
+// With a full spool, an fsync of ours over a second was taken for an application that waits for the
+// pin: it was given up, and commits shared a restore point for nothing.
+TEST_F(BusyWriterTest, OurOwnCheckpointIsNotAnApplicationsThatWaits) {
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  Insert();
+  std::atomic<bool> syncs{false};
+  std::atomic<bool> may_end{false};
+  std::optional<FileIntercept> file;
+  when_opened = [&](sqlite3* db) {
+    file.emplace(db, SQLITE_FCNTL_FILE_POINTER);
+    file->BeforeSync([&] {
+      syncs = true;
+      syncs.notify_all();
+      may_end.wait(false);
+      return SQLITE_OK;
+    });
+  };
+  auto tell = reinterpret_cast<void (*)()>(TellOfOpening);
+  ASSERT_EQ(sqlite3_auto_extension(tell), SQLITE_OK);
+  const auto begun = capture->BeginCheckpoint(sink);
+  sqlite3_cancel_auto_extension(tell);
+  ASSERT_OK(begun.status());
+  ASSERT_TRUE(begun->ran);
+  syncs.wait(false);
+  EXPECT_TRUE(capture->CheckpointRuns());
+  EXPECT_FALSE(capture->AnotherConnectionCheckpoints());
+  may_end = true;
+  may_end.notify_all();
+  EXPECT_OK(capture->EndCheckpoint());
+  capture.reset();  // closes the file
 }
 
 // Every commit that was told of restores to its bytes, whoever makes the checkpoints.
