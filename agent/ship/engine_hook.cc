@@ -121,8 +121,7 @@ Result<CheckpointOutcome> EngineImpl::MakeRoomUnderWriteLock(int busy_timeout_ms
   auto outcome = capture_->MakeRoomUnderWriteLock(*this, busy_timeout_ms, *config_.clock,
                                                   config_.options.write_lock_hold, &held_us);
   if (held_us > 0) {
-    ++write_locks_;
-    write_lock_max_us_ = std::max<uint64_t>(write_lock_max_us_, static_cast<uint64_t>(held_us));
+    NoteWriteLock(held_us, outcome.ok() && outcome->complete);
   }
   return outcome;
 }

@@ -78,6 +78,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   using Phase = EnginePhase;
   using Pause = EnginePause;
   using Lane = WorkPool::Lane;
+  enum class CheckpointTrouble { kFails, kTooSlow };
 
   // engine_session.cc
   Status OpenSession();  // store and database are looked at; nothing is written but replica.json
@@ -237,7 +238,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   // engine_status.cc
   // Whether it told the log: not of what the log was told last.
   bool SetState(EngineState state, const Status& why = Status::Ok());
-  void SetCheckpointError(const std::string& why);
+  void SetCheckpointError(CheckpointTrouble of, const std::string& why);
+  void NoteWriteLock(int64_t held_us, bool complete);
   EngineState state() const { return static_cast<EngineState>(state_.load()); }
   EngineState StateNow() const { return dead_ ? EngineState::kStopped : state(); }
   EngineState StateOfShipper();
@@ -323,6 +325,8 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t busy_not_before_us_ = 0;  // monotonic; somebody was in a checkpoint
   uint64_t checkpoints_failed_ = 0;
   int64_t checkpoint_retry_us_ = 0;  // monotonic, after the last of them
+  int slow_holds_ = 0;               // of the write lock, in a row, that were too short
+  int64_t slow_told_us_ = -1;        // monotonic; -1: never
   bool last_capture_ok_ = true;
   uint64_t quiet_frames_ = 0;     // captured in all, a round ago
   bool freshens_soon_ = false;    // the next look moves the pin, unless there are new frames
@@ -340,7 +344,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   bool queue_left_ = false;  // captured, not yet encoded, and there is room to
   std::atomic<int64_t> last_notify_us_{-1'000'000'000};  // monotonic; at first: long ago
   std::atomic<bool> files_changed_{false}, looks_unasked_{false};
-  std::atomic<uint32_t> frames_per_second_{0};
+  std::atomic<uint32_t> frames_per_second_{0}, room_retry_at_{0};
   int64_t last_restart_us_ = -1'000'000'000;  // monotonic; at first: long ago
   uint64_t encoded_commits_ = 0;
   uint64_t told_txid_ = 0;                 // of this line, by an earlier session; 0: none
@@ -361,11 +365,11 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::condition_variable upload_cv_;
   std::deque<EnginePendingSync> pending_syncs_;
   std::atomic<bool> fenced_{false};
-  std::string last_error_, fenced_reason_, checkpoint_error_;
+  std::string last_error_, fenced_reason_, checkpoint_errors_[2];  // of each CheckpointTrouble
   std::string told_state_;  // the state, and why, that the log has heard of last
   bool worker_done_ = false;
   std::atomic<int64_t> last_ack_store_us_{0};
-  std::atomic<uint64_t> acked_txid_{0};
+  std::atomic<uint64_t> acked_txid_{0}, assigned_txid_{0};  // assigned: of the last captured commit
   std::deque<std::pair<uint64_t, int64_t>> lag_;  // (txid, monotonic capture time) of cut segments
 
   // --- images ---
@@ -381,20 +385,16 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::unique_ptr<ImageRun> image_run_;                   // the image's own
   std::optional<EngineImageExpectation> image_expected_;  // of image_wait_txid_, once it is encoded
   int64_t image_retry_us_ = 0;
-  std::atomic<uint64_t> image_wait_txid_{0};
+  std::atomic<uint64_t> image_wait_txid_{0}, log_bytes_since_image_{0};
   std::atomic<bool> image_disagrees_{false};  // with the commit that it is of: look at every page
-  std::atomic<uint64_t> log_bytes_since_image_{0};
 
   // --- status ---
   std::atomic<int> state_{static_cast<int>(EngineState::kStarting)};
   std::atomic<bool> hook_displaced_{false};
   std::atomic<int> trace_displaced_{0};
-  std::atomic<uint64_t> unannounced_{0};
-  std::atomic<uint32_t> room_retry_at_{0};
-  std::atomic<uint64_t> bytes_shipped_{0}, bytes_captured_{0}, segments_{0}, images_{0},
-      merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
+  std::atomic<uint64_t> unannounced_{0}, bytes_shipped_{0}, bytes_captured_{0}, segments_{0},
+      images_{0}, merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
       write_locks_{0}, write_lock_max_us_{0}, commit_timeouts_{0}, looks_{0};
-  std::atomic<uint64_t> assigned_txid_{0};  // of the last captured commit
 };
 
 }  // namespace sqlite_s3

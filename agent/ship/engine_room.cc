@@ -111,11 +111,12 @@ bool EngineImpl::CheckpointsFail() {
   const uint64_t times = capture_->failed_checkpoints();
   if (std::exchange(checkpoints_failed_, times) != times && failed) {
     checkpoint_retry_us_ = Monotonic() + kFailedRetryMicros;
-    SetCheckpointError(capture_->last_checkpoint()->ToString() +
-                       ", hint: look at the disk that the database is on");
+    SetCheckpointError(CheckpointTrouble::kFails,
+                       capture_->last_checkpoint()->ToString() +
+                           ", hint: look at the disk that the database is on");
   } else if ((capture_->last_checkpoint() && !failed) ||
              index.BackfilledFrames() >= index.PeekMaxFrame()) {  // by another connection's
-    SetCheckpointError("");
+    SetCheckpointError(CheckpointTrouble::kFails, "");
   }
   return failed && Monotonic() < checkpoint_retry_us_;
 }

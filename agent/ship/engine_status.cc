@@ -1,5 +1,7 @@
 // What the engine says of itself: its state, why it stopped, the status record.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "agent/ship/engine_impl.h"
@@ -7,6 +9,8 @@
 namespace sqlite_s3 {
 namespace {
 
+constexpr int kSlowHolds = 3;
+constexpr int64_t kSlowToldEveryMicros = int64_t{3600} * 1'000'000;
 constexpr auto kStatusWait = std::chrono::milliseconds(2000);
 constexpr auto kStatusLockWait = std::chrono::milliseconds(10);  // else the figures of before
 
@@ -40,19 +44,48 @@ bool EngineImpl::SetState(EngineState s, const Status& why) {
   return tell;
 }
 
-// Why the WAL is not emptied as it should be; empty: it is. The log is told of a change.
-void EngineImpl::SetCheckpointError(const std::string& why) {
+// Why the WAL is not emptied as it should be; empty: not of that. The log is told of a change, of
+// disks that are slow at most once an hour.
+void EngineImpl::SetCheckpointError(CheckpointTrouble of, const std::string& why) {
   {
     std::lock_guard lock(state_mutex_);
-    if (checkpoint_error_ == why) {
+    std::string& now = checkpoint_errors_[static_cast<int>(of)];
+    const bool is_news = of == CheckpointTrouble::kFails ? now != why : now.empty() && !why.empty();
+    now = why;
+    if (!is_news) {
       return;
     }
-    checkpoint_error_ = why;
+    if (of == CheckpointTrouble::kTooSlow) {
+      if (slow_told_us_ >= 0 && Monotonic() - slow_told_us_ < kSlowToldEveryMicros) {
+        return;
+      }
+      slow_told_us_ = Monotonic();
+    }
   }
   if (why.empty()) {
     Log(LogLevel::kInfo, "the WAL is emptied again");
   } else {
     Log(LogLevel::kWarning, "the WAL is not emptied, and may grow: " + why);
+  }
+}
+
+// REQUIRES: capture_mutex_.
+void EngineImpl::NoteWriteLock(int64_t held_us, bool complete) {
+  ++write_locks_;
+  write_lock_max_us_ = std::max<uint64_t>(write_lock_max_us_, static_cast<uint64_t>(held_us));
+  const auto hold = config_.options.write_lock_hold;
+  if (complete) {
+    slow_holds_ = 0;
+    SetCheckpointError(CheckpointTrouble::kTooSlow, "");
+  } else if (held_us >= std::chrono::microseconds(hold).count() * 9 / 10 &&
+             ++slow_holds_ >= kSlowHolds) {
+    const uint64_t frames = capture_->index().PeekMaxFrame();
+    SetCheckpointError(
+        CheckpointTrouble::kTooSlow,
+        fmt::format("within write_lock_hold ({} ms) the disk does not make the fsyncs of a "
+                    "checkpoint, and the WAL has {} bytes, hint: a longer write_lock_hold, or "
+                    "writers that rest at times",
+                    hold.count(), frames * (capture_->page_size() + kWalFrameHeaderBytes)));
   }
 }
 
@@ -178,7 +211,8 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   }
   std::lock_guard lock(state_mutex_);
   s.last_error = last_error_;
-  s.checkpoint_error = checkpoint_error_;
+  const auto& [fails, too_slow] = checkpoint_errors_;
+  s.checkpoint_error = fails.empty() ? too_slow : fails;
   return s;
 }
 

@@ -4,10 +4,15 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <functional>
+#include <list>
+#include <mutex>
 #include <string_view>
 #include <thread>
 
+#include "tests/support/file_intercept.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 
@@ -82,6 +87,67 @@ TEST(RoomTest, ACheckpointThatFailsOfItsDiskEndsNoSession) {
     EXPECT_FALSE(LogHas(db, "starting again"));
     db.CheckHead();
   }
+}
+
+std::function<void(sqlite3*)> when_opened;
+
+int TellOfOpening(sqlite3* db, char**, const sqlite3_api_routines*) {
+  when_opened(db);
+  return SQLITE_OK;
+}
+
+// Where two fsyncs take longer than writers may be held off, the WAL of a writer that never rests
+// grew, and nothing said why.
+TEST(RoomTest, ADiskThatIsTooSlowForTheWriteLockIsToldOfOnce) {
+  ShippedDatabase::Options options;
+  options.checkpoint_pages = 10;
+  options.announces = false;
+  options.busy_frames_per_second = 0;
+  options.ship.interval = std::chrono::milliseconds(0);
+  options.ship.write_lock_hold = std::chrono::milliseconds(200);
+  ShippedDatabase db(options);
+  db.Exec("pragma synchronous=off; pragma wal_autocheckpoint=0; create table t(a, b)");
+  Connection writer = db.OpenAnother();
+  ASSERT_OK(writer.Exec("pragma synchronous=off; pragma wal_autocheckpoint=0"));
+  std::atomic<bool> slow{true};
+  std::mutex mutex;
+  std::list<FileIntercept> files;  // of the engine; it closes them before they go
+  when_opened = [&](sqlite3* opened) {
+    std::lock_guard lock(mutex);
+    files.emplace_back(opened, SQLITE_FCNTL_FILE_POINTER).BeforeSync([&] {
+      // As long as writers are held off, if they are; and then one of them commits.
+      if (slow) {
+        EXPECT_OK(writer.Exec("insert into t values(1, randomblob(300))"));
+      }
+      return SQLITE_OK;
+    });
+  };
+  auto tell = reinterpret_cast<void (*)()>(TellOfOpening);
+  ASSERT_EQ(sqlite3_auto_extension(tell), SQLITE_OK);
+  db.Start();
+  const auto is_told = [&] { return !db.engine().GetStatus(true).checkpoint_error.empty(); };
+  while (!is_told()) {
+    db.Exec("insert into t values(0, randomblob(300))");
+  }
+  EXPECT_NE(db.engine().GetStatus(false).checkpoint_error.find("write_lock_hold (200 ms)"),
+            std::string::npos);
+  slow = false;
+  while (is_told()) {
+    db.Exec("insert into t values(0, randomblob(300))");
+  }
+  slow = true;
+  while (!is_told()) {
+    db.Exec("insert into t values(0, randomblob(300))");
+  }
+  slow = false;
+  const auto log = db.log();
+  EXPECT_EQ(std::ranges::count_if(
+                log, [](const auto& line) { return line.find("write_lock_hold") != line.npos; }),
+            1);
+  db.Sync();
+  db.CheckHead();
+  db.Stop();
+  sqlite3_cancel_auto_extension(tell);
 }
 
 }  // namespace
