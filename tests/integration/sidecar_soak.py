@@ -157,7 +157,7 @@ class Soak:
             return json.loads(answer.read() or b"{}")
 
     def start_agent(self):
-        options = {"request_timeout": "2s", "connect_timeout": "1s",
+        options = {"request_timeout": "2s", "connect_timeout": "1s", "close_timeout": "20s",
                    "interval": self.pick.choice(["0", "20ms", "500ms"]),
                    "checkpoint": self.pick.choice([100, 1000]),
                    "image_log_percent": self.pick.choice([50, 400]),
