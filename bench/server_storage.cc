@@ -35,11 +35,12 @@ Rate Hammer(double seconds, const Operation& operation) {
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       auto& mine = latencies[static_cast<size_t>(t)];
-      for (int n = 0; Now() - begin < seconds; ++n) {
+      int n = 0;
+      do {  // once at least, however late it begins: it reads what it has written
         const double start = Now();
-        operation(t, n);
+        operation(t, n++);
         mine.push_back(1e3 * (Now() - start));
-      }
+      } while (Now() - begin < seconds);
     });
   }
   for (auto& thread : threads) {
