@@ -310,7 +310,10 @@ DatabaseStatus DatabaseTask::Review() {
     status = GetStatus(false);  // with what there is to say
   }
   if (changed && alarm) {
-    const StatusCode code = status.has_engine ? StatusCode::kUnavailable : waiting().code();
+    const StatusCode last = status.engine.last_error_code;
+    const StatusCode code = !status.has_engine        ? waiting().code()
+                            : last != StatusCode::kOk ? last
+                                                      : StatusCode::kUnavailable;
     const std::string& why = status.has_engine ? status.engine.last_error : status.waiting_for;
     log_.Write(
         LogLevel::kError, spec_.path,

@@ -24,7 +24,7 @@ size_t& CounterOf(const DatabaseStatus& status, Health& health) {
     case EngineState::kStarting:
       return health.starting;
     case EngineState::kStoreAway:
-      return health.store_away;
+      return status.engine.away_of == "machine" ? health.held_up : health.store_away;
     case EngineState::kFenced:
     case EngineState::kFailed:
     case EngineState::kStopped:
@@ -54,8 +54,8 @@ std::string FormatHealth(const Health& health) {
                                  health.databases == 1 ? "" : "s");
   for (const auto& [count, what] :
        {std::pair(health.starting, "starting"), std::pair(health.store_away, "store away"),
-        std::pair(health.waiting, "waiting"), std::pair(health.paused, "paused"),
-        std::pair(health.broken, "stopped by an error")}) {
+        std::pair(health.held_up, "held up by this machine"), std::pair(health.waiting, "waiting"),
+        std::pair(health.paused, "paused"), std::pair(health.broken, "stopped by an error")}) {
     if (count > 0) {
       text += fmt::format(", {} {}", count, what);
     }

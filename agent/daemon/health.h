@@ -15,6 +15,7 @@ struct Health {
   size_t shipping = 0;  // standby included: another process of this machine does the work
   size_t starting = 0;
   size_t store_away = 0;
+  size_t held_up = 0;  // store-away by its state, but of a full disk here, or the like
   size_t waiting = 0;
   size_t paused = 0;
   size_t broken = 0;         // fenced or failed: they need somebody

@@ -72,6 +72,8 @@ double Number(T value) {
 constexpr Metric kMetrics[] = {
     {"alarm", "1 while there is something to ship and nothing of it gets there",
      [](const DatabaseStatus& d) { return d.alarm ? 1.0 : 0.0; }},
+    {"held_up_by_machine", "1 while a full disk here, or the like, is why nothing is shipped",
+     [](const DatabaseStatus& d) { return d.engine.away_of == "machine" ? 1.0 : 0.0; }},
     {"captured_txid", "last commit that was read from the WAL",
      [](const DatabaseStatus& d) { return Number(d.engine.txid.value); }},
     {"shipped_txid", "last commit that the replica can restore",

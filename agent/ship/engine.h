@@ -112,6 +112,8 @@ struct EngineStatus {
   bool sqlite_wal_reset_bug = false;  // the SQLite in use is affected
   std::string sqlite_version;
   std::string last_error;
+  StatusCode last_error_code = StatusCode::kOk;  // not in the JSON
+  std::string away_of;  // with kStoreAway: "store", or "machine": a full disk, memory, threads
   std::string checkpoint_error;  // why the WAL is not emptied, and may grow; empty: it is
 };
 // JSON object, one line; txid and shipped_txid as 16-digit hex strings.

@@ -244,6 +244,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   EngineState StateNow() const { return dead_ ? EngineState::kStopped : state(); }
   EngineState StateOfShipper();
   Status WhyNotFor(EngineState s);
+  bool IsOfStore(const Status& why) const;
   void FillFigures(EngineStatus* s);
   void Log(LogLevel level, const std::string& message);
 
@@ -269,7 +270,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<bool> threads_running_{false};
   std::atomic<bool> dead_{false};  // stopped, or a child of fork
   std::mutex stop_mutex_;          // one Stop at a time
-  std::atomic<int> connections_{0};
+  std::atomic<int> connections_{0}, trace_displaced_{0};
   bool session_open_ = false, scanned_ = false;                   // by Init: the worker need not
   std::atomic<bool> started_{false};                              // the session's scan is through
   std::atomic<bool> uploader_stop_{false}, uploads_fail_{false};  // the last try did
@@ -359,13 +360,13 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::unique_ptr<Throttle::Turn> upload_turn_;  // of the front of the spool
 
   // --- between worker and uploader ---
-  std::atomic<bool> uploading_{false};
+  std::atomic<bool> uploading_{false}, fenced_{false};
   std::unique_ptr<Spool> spool_;
   std::mutex state_mutex_;
   std::condition_variable upload_cv_;
   std::deque<EnginePendingSync> pending_syncs_;
-  std::atomic<bool> fenced_{false};
   std::string last_error_, fenced_reason_, checkpoint_errors_[2];  // of each CheckpointTrouble
+  StatusCode last_error_code_ = StatusCode::kOk;
   std::string told_state_;  // the state, and why, that the log has heard of last
   bool worker_done_ = false;
   std::atomic<int64_t> last_ack_store_us_{0};
@@ -390,8 +391,7 @@ class EngineImpl final : public Engine, private CaptureSink {
 
   // --- status ---
   std::atomic<int> state_{static_cast<int>(EngineState::kStarting)};
-  std::atomic<bool> hook_displaced_{false};
-  std::atomic<int> trace_displaced_{0};
+  std::atomic<bool> hook_displaced_{false}, away_by_machine_{false};
   std::atomic<uint64_t> unannounced_{0}, bytes_shipped_{0}, bytes_captured_{0}, segments_{0},
       images_{0}, merged_commits_{0}, resyncs_{0}, salvaged_{0}, checkpoints_{0}, wal_resets_{0},
       write_locks_{0}, write_lock_max_us_{0}, commit_timeouts_{0}, looks_{0};

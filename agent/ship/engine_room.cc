@@ -252,7 +252,8 @@ bool EngineImpl::MayWaitForPin() {
   return freshen_wait_us_ >=
              (index.CheckpointMayCopy() ? kMaxFreshenMicros : kStepAsideAfterMicros) &&
          index.BackfilledFrames() != index.PeekMaxFrame() && index.CheckpointIsRunning() &&
-         index.WriteLockIsTaken();
+         (config_.options.write_lock ? index.WriteLockIsTaken()
+                                     : index.AnotherProcessWrites(config_.database_path + "-shm"));
 }
 
 // The same while a start waits for the store, however long, or for its turn: then the worker's

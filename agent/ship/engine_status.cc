@@ -17,12 +17,17 @@ constexpr auto kStatusLockWait = std::chrono::milliseconds(10);  // else the fig
 }  // namespace
 
 bool EngineImpl::SetState(EngineState s, const Status& why) {
-  const std::string state = EngineStateName(s) + (why.ok() ? "" : ": " + why.ToString());
+  const bool by_machine = s == EngineState::kStoreAway && !IsOfStore(why);
+  std::string state = EngineStateName(s);
+  if (!why.ok()) {
+    state += (by_machine ? " because of this machine: " : ": ") + why.ToString();
+  }
   bool tell = false;
   {
     std::lock_guard lock(state_mutex_);
     if (!why.ok()) {
       last_error_ = why.ToString();
+      last_error_code_ = why.code();
     } else if (s == EngineState::kShipping) {
       last_error_.clear();
     }
@@ -33,6 +38,7 @@ bool EngineImpl::SetState(EngineState s, const Status& why) {
       told_state_ = state;
     }
   }
+  away_by_machine_ = by_machine;
   state_ = static_cast<int>(s);
   if (s != EngineState::kStandby && shared_) {
     (*shared_)->state = static_cast<uint32_t>(s);
@@ -42,6 +48,13 @@ bool EngineImpl::SetState(EngineState s, const Status& why) {
     Log(why.ok() ? LogLevel::kInfo : LogLevel::kWarning, state);
   }
   return tell;
+}
+
+// Else it is this machine's: its disk, its memory, its threads. Time that is over, and what is not
+// there for a moment, count as the store's.
+bool EngineImpl::IsOfStore(const Status& why) const {
+  return why.code() == StatusCode::kUnavailable || why.code() == StatusCode::kDeadlineExceeded ||
+         patient_store_->HasSaid(why) || upload_store_->HasSaid(why);
 }
 
 // Why the WAL is not emptied as it should be; empty: not of that. The log is told of a change, of
@@ -128,6 +141,9 @@ void EngineImpl::FillFigures(EngineStatus* s) {
       s->txid.value > s->shipped_txid.value ? s->txid.value - s->shipped_txid.value : 0;
   s->bytes_shipped = bytes_shipped_;
   s->looks = looks_;
+  if (s->state == EngineState::kStoreAway) {
+    s->away_of = away_by_machine_ ? "machine" : "store";
+  }
   const RequestBudget::State budget = budget_.Now();
   s->requests_this_month = budget.used;
   s->interval_ms = std::max<int64_t>(config_.options.interval.count(), budget.pace.count() / 1000);
@@ -211,6 +227,7 @@ EngineStatus EngineImpl::GetStatus(bool force_capture) {
   }
   std::lock_guard lock(state_mutex_);
   s.last_error = last_error_;
+  s.last_error_code = last_error_code_;
   const auto& [fails, too_slow] = checkpoint_errors_;
   s.checkpoint_error = fails.empty() ? too_slow : fails;
   return s;

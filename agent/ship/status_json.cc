@@ -61,6 +61,7 @@ std::string FormatStatusJson(const EngineStatus& s) {
       {"sqlite_version", s.sqlite_version},
       {"sqlite_wal_reset_bug", s.sqlite_wal_reset_bug},
       {"last_error", s.last_error},
+      {"away_of", s.away_of},
       {"checkpoint_error", s.checkpoint_error},
   };
   // Paths need not be UTF-8; a status that cannot be printed helps nobody.

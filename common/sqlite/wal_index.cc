@@ -1,10 +1,15 @@
 #include "common/sqlite/wal_index.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "common/sqlite/connection.h"
@@ -121,6 +126,31 @@ bool WalIndexView::IsTaken(int lock) const {
     (void)call(file_, lock, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
   }
   return rc == SQLITE_BUSY;
+}
+
+bool WalIndexView::AnotherProcessWrites(const std::string& shm_path) {
+  constexpr off_t kLocksAt = 120;  // walformat section 2.3.1
+  struct stat shm {};
+  if (stat(shm_path.c_str(), &shm) != 0) {
+    return false;
+  }
+  // A descriptor of our own could not be closed again: SQLite's locks would go with it.
+  const std::unique_ptr<DIR, int (*)(DIR*)> all(opendir("/proc/self/fd"), &closedir);
+  while (const dirent* entry = all ? readdir(all.get()) : nullptr) {
+    const int fd = std::atoi(entry->d_name);
+    struct stat there {};
+    if (fd <= 0 || fstat(fd, &there) != 0 || there.st_dev != shm.st_dev ||
+        there.st_ino != shm.st_ino) {
+      continue;
+    }
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = kLocksAt + kWriteLock;
+    lock.l_len = 1;
+    return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  }
+  return false;
 }
 
 bool WalIndexView::HasReadMark(uint32_t frame) const {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
@@ -50,6 +51,9 @@ class WalIndexView {
   bool CheckpointIsRunning() const { return IsTaken(kCheckpointLock); }
   // The same of a writer. A connection without a busy timeout that asks in that instant is refused.
   bool WriteLockIsTaken() const { return IsTaken(kWriteLock); }
+  // The same, and no lock is taken, for however short: of other processes only. By SQLite's own
+  // descriptor of the shared memory, which is at `shm_path`. False when that cannot be found.
+  static bool AnotherProcessWrites(const std::string& shm_path);
   // Whether a reader's slot (other than 0) is marked with this frame. A mark outlives its reader.
   bool HasReadMark(uint32_t frame) const;
   // A lock on a reader's slot that is not marked. As long as it is held nobody resets the WAL, as

@@ -38,6 +38,16 @@ std::chrono::milliseconds RetryingStore::Backoff(int retry) {
   return std::chrono::milliseconds(std::uniform_int_distribution<int64_t>(0, bound_ms)(random_));
 }
 
+void RetryingStore::NoteFailure(const Status& status) {
+  std::lock_guard lock(mutex_);
+  last_failure_ = status.message();
+}
+
+bool RetryingStore::HasSaid(const Status& status) const {
+  std::lock_guard lock(mutex_);
+  return !last_failure_.empty() && status.message().find(last_failure_) != std::string::npos;
+}
+
 template <typename F>
 auto RetryingStore::Retry(std::atomic<uint64_t>& counter, F call) -> decltype(call()) {
   const int64_t start_us = clock_.MonotonicMicros();
@@ -46,6 +56,9 @@ auto RetryingStore::Retry(std::atomic<uint64_t>& counter, F call) -> decltype(ca
     ++counter;
     auto result = call();
     Status status = StatusOf(result);
+    if (!status.ok()) {
+      NoteFailure(status);
+    }
     if (status.code() != StatusCode::kUnavailable) {
       return result;
     }

@@ -50,6 +50,9 @@ class RetryingStore : public ObjectStore {
                 const Clock& clock = Clock::Real());
 
   RequestCounts counts() const;
+  // Whether that is, with context perhaps, how the last call that failed ended: what comes from
+  // elsewhere than from the store is told apart.
+  bool HasSaid(const Status& status) const;
 
   std::string Describe() const override { return inner_->Describe(); }
   bool SupportsConditionalPut() const override { return inner_->SupportsConditionalPut(); }
@@ -68,13 +71,15 @@ class RetryingStore : public ObjectStore {
   template <typename F>
   auto Retry(std::atomic<uint64_t>& counter, F call) -> decltype(call());
   std::chrono::milliseconds Backoff(int retry);
+  void NoteFailure(const Status& status);
 
   const std::shared_ptr<ObjectStore> inner_;
   const RetryPolicy policy_;
   const RetryWaiter waiter_;
   const Clock& clock_;
-  std::mutex mutex_;
-  std::minstd_rand random_;  // guarded by mutex_
+  mutable std::mutex mutex_;  // the next two
+  std::minstd_rand random_;
+  std::string last_failure_;
   std::atomic<uint64_t> puts_{0}, gets_{0}, heads_{0}, lists_{0}, deletes_{0}, retries_{0};
 };
 

@@ -70,6 +70,16 @@ TEST_F(PositionAlarmTest, EnginesThatStartAgainAndAgainAreNoProgress) {
   EXPECT_TRUE(After(0));
 }
 
+TEST(HealthTest, AFullDiskHereIsNotCountedAsAStoreThatIsAway) {
+  std::vector<DatabaseStatus> all(2);
+  all[0].has_engine = all[1].has_engine = true;
+  all[0].engine.state = all[1].engine.state = EngineState::kStoreAway;
+  all[0].engine.away_of = "store";
+  all[1].engine.away_of = "machine";
+  EXPECT_EQ(FormatHealth(HealthOf(all)),
+            "0 of 2 databases shipping, 1 store away, 1 held up by this machine");
+}
+
 TEST(HealthTest, CountsStatesAndNamesTheAlarm) {
   std::vector<DatabaseStatus> all(4);
   all[0].has_engine = all[1].has_engine = all[2].has_engine = true;

@@ -1,7 +1,10 @@
 // Room in the WAL that cannot be made: what the application and the operator see of it.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +15,7 @@
 #include <string_view>
 #include <thread>
 
+#include "common/sqlite/wal_index.h"
 #include "tests/support/file_intercept.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
@@ -89,6 +93,39 @@ TEST(RoomTest, ACheckpointThatFailsOfItsDiskEndsNoSession) {
   }
 }
 
+// Both are called store-away: a full disk here was looked for at the store.
+TEST(RoomTest, AFullDiskOfTheSpoolIsNotCalledTheStores) {
+  ShippedDatabase::Options options;
+  options.ship.interval = std::chrono::hours(1);
+  options.first_retry = std::chrono::milliseconds(1);
+  ShippedDatabase db(options);
+  db.Exec("create table t(b)");
+  db.Start();
+  db.Sync();
+  db.Exec("insert into t values(randomblob(300000))");
+  db.Now();
+  {
+    const FullDisk disk(150'000);
+    EXPECT_FALSE(db.engine().Sync(std::chrono::milliseconds(0), nullptr).ok());
+    while (db.engine().GetStatus(false).away_of != "machine") {
+      std::this_thread::yield();
+    }
+    EXPECT_TRUE(LogHas(db, "store-away because of this machine: resource exhausted"));
+  }
+  db.Sync();
+  EXPECT_EQ(db.engine().GetStatus(false).away_of, "");
+  db.faults().FailAll(StoreOp::kPutIfAbsent, StatusCode::kResourceExhausted);
+  db.Exec("insert into t values(1)");
+  EXPECT_FALSE(db.engine().Sync(std::chrono::milliseconds(0), nullptr).ok());
+  while (db.engine().GetStatus(false).away_of.empty()) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(db.engine().GetStatus(false).away_of, "store");
+  db.faults().Heal();
+  db.Sync();
+  db.CheckHead();
+}
+
 std::function<void(sqlite3*)> when_opened;
 
 int TellOfOpening(sqlite3* db, char**, const sqlite3_api_routines*) {
@@ -148,6 +185,96 @@ TEST(RoomTest, ADiskThatIsTooSlowForTheWriteLockIsToldOfOnce) {
   db.CheckHead();
   db.Stop();
   sqlite3_cancel_auto_extension(tell);
+}
+
+// Another process with SQLite's locks of a writer and of a checkpoint (walformat section 2.3.1), as
+// one has them that waits for a reader. Made before there are threads; takes them when told.
+class WaitingCheckpoint {
+ public:
+  explicit WaitingCheckpoint(const std::string& shm) {
+    EXPECT_EQ(pipe(told_), 0);
+    EXPECT_EQ(pipe(has_), 0);
+    child_ = fork();
+    if (child_ == 0) {
+      close(told_[1]);
+      char byte = 0;
+      bool ok = read(told_[0], &byte, 1) == 1;
+      const int fd = open(shm.c_str(), O_RDWR | O_CLOEXEC);
+      for (const off_t at : {120, 121}) {
+        struct flock lock {};
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = at;
+        lock.l_len = 1;
+        ok = ok && fcntl(fd, F_SETLK, &lock) == 0;
+      }
+      ok = write(has_[1], ok ? "y" : "n", 1) == 1 && ok;
+      (void)!read(told_[0], &byte, 1);  // until the other end is closed
+      _exit(ok ? 0 : 1);
+    }
+  }
+  ~WaitingCheckpoint() {
+    close(told_[1]);
+    int status = -1;
+    EXPECT_EQ(waitpid(child_, &status, 0), child_);
+    EXPECT_EQ(status, 0);
+    for (const int fd : {told_[0], has_[0], has_[1]}) {
+      close(fd);
+    }
+  }
+  WaitingCheckpoint(const WaitingCheckpoint&) = delete;
+  WaitingCheckpoint& operator=(const WaitingCheckpoint&) = delete;
+
+  bool Begin() {
+    char answer = 'n';
+    return write(told_[1], "x", 1) == 1 && read(has_[0], &answer, 1) == 1 && answer == 'y';
+  }
+
+ private:
+  int told_[2] = {-1, -1}, has_[2] = {-1, -1};
+  pid_t child_ = -1;
+};
+
+// Whether a checkpoint may wait for the pin was found out by taking the lock that this option is
+// about, for a moment in which an application without a busy timeout is refused.
+TEST(RoomTest, WithWriteLockNeverTheWriteLockIsNotTakenToLookAtItEither) {
+  ShippedDatabase::Options options;
+  options.announces = false;
+  options.checkpoint_pages = 0;
+  options.ship.write_lock = false;
+  ShippedDatabase db(options);
+  db.Exec("pragma wal_autocheckpoint=0; create table t(a)");
+  WaitingCheckpoint other(db.path() + "-shm");
+  std::atomic<int> write_locks{0};
+  std::atomic<int> looks{0};
+  std::mutex mutex;
+  std::list<FileIntercept> files;
+  when_opened = [&](sqlite3* opened) {
+    std::lock_guard lock(mutex);
+    files.emplace_back(opened, SQLITE_FCNTL_FILE_POINTER)
+        .BeforeShmLock([&](int offset, int, int flags) {
+          if (flags == (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE)) {
+            write_locks += offset == 0 ? 1 : 0;
+            looks += offset == 1 ? 1 : 0;
+          }
+        });
+  };
+  auto tell = reinterpret_cast<void (*)()>(TellOfOpening);
+  ASSERT_EQ(sqlite3_auto_extension(tell), SQLITE_OK);
+  db.Start();
+  db.Sync();
+  sqlite3_cancel_auto_extension(tell);
+  db.Exec("insert into t values(1)");
+  EXPECT_FALSE(WalIndexView::AnotherProcessWrites(db.path() + "-shm"));
+  ASSERT_TRUE(other.Begin());
+  EXPECT_TRUE(WalIndexView::AnotherProcessWrites(db.path() + "-shm"));
+  write_locks = looks = 0;
+  // Two for each try to move the pin, at most: enough tries that the later ones look.
+  while (looks < 20) {
+    (void)db.engine().GetStatus(true);
+  }
+  EXPECT_EQ(write_locks, 0);
+  db.Stop();
 }
 
 }  // namespace
