@@ -63,7 +63,8 @@ class Config(unittest.TestCase):
 
     def test_databases_that_appear_are_shipped_and_those_that_go_away_let_go(self):
         first = self.make("first.db")
-        self.write(self.directory('pattern = "*.db"'))
+        # What goes away without its last commits being sent is waited for as long as that.
+        self.write(self.directory('pattern = "*.db"\nclose_timeout = "5s"'))
         agent = self.start()
         agent.sync(first)
         second = self.make("second.db")
