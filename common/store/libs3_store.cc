@@ -50,6 +50,15 @@ class Libs3Store : public ObjectStore {
     S3_put_object(&context, full_key.c_str(), body.size(), &properties, LIBS3_REQUEST, &handler,
                   &exchange);
     RETURN_IF_ERROR(exchange.ToStatus("put " + Name(full_key)));
+    // A portal, or a proxy whose store is away, says 200 to everything and names nothing (see
+    // S3Store). libs3 shows no ETag of this answer, so the object itself has to be there.
+    const auto there = Head(key);
+    if (!there.ok() && there.code() != StatusCode::kNotFound) {
+      return there.status();
+    }
+    if (!there.ok() || there->size_bytes != body.size()) {
+      return UnavailableError("put " + Name(full_key) + ": taken, and the object is not there");
+    }
     return PutResult{};
   }
 

@@ -71,6 +71,7 @@ class S3Store : public ObjectStore {
   std::string FullKey(std::string_view key) const;
   Status CheckWrite(std::string_view key) const;
   Result<PutResult> ConfirmPut(std::string_view key, ByteSpan body, Result<PutResult> put);
+  Result<PutResult> ConfirmReplaced(std::string_view key, ByteSpan body, Result<PutResult> put);
   Result<PutResult> PutOnce(const std::string& full_key, ByteSpan body,
                             const Condition& condition) const;
   // The answer's own, or a request's to find out. Errors: those of the requests.

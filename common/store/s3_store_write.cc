@@ -74,7 +74,7 @@ Result<PutResult> S3Store::Put(std::string_view key, ByteSpan body) {
   RETURN_IF_ERROR(CheckWrite(key));
   const std::string full_key = FullKey(key);
   if (body.size() <= client_->address().part_bytes) {
-    return PutOnce(full_key, body, {});
+    return ConfirmReplaced(key, body, PutOnce(full_key, body, {}));
   }
   return UploadInParts(*client_, full_key, body, put_headers_, read_headers_);
 }
@@ -117,6 +117,24 @@ bool S3Store::SupportsConditionalPut() const {
 
 // Every store names what it took. Something else that answers every request with 200 (a portal, a
 // proxy whose store is away) took nothing, and its word would cost the bytes.
+// What replaces an object may find one of its own size there: then the bytes are compared.
+Result<PutResult> S3Store::ConfirmReplaced(std::string_view key, ByteSpan body,
+                                           Result<PutResult> put) {
+  if (!put.ok() || !put->etag.empty()) {
+    return put;
+  }
+  const auto there = Get(key, body.size());
+  if (there.ok() && std::ranges::equal(*there, body)) {
+    return put;
+  }
+  if (!there.ok() && there.code() != StatusCode::kNotFound &&
+      there.code() != StatusCode::kResourceExhausted) {  // larger
+    return there.status();
+  }
+  return UnavailableError("put " + client_->Name(FullKey(key)) +
+                          ": an answer without ETag, and the object is not there");
+}
+
 Result<PutResult> S3Store::ConfirmPut(std::string_view key, ByteSpan body, Result<PutResult> put) {
   if (!put.ok() || !put->etag.empty()) {
     return put;
@@ -184,7 +202,8 @@ Result<PutResult> S3Store::PutIfMatch(std::string_view key, ByteSpan body, std::
                               ": the store does not honour If-Match");
   }
   auto put = PutOnce(full_key, body, {"if-match", std::string(etag)});
-  return put.code() == StatusCode::kAlreadyExists ? AbortedError(put.status().message()) : put;
+  return put.code() == StatusCode::kAlreadyExists ? AbortedError(put.status().message())
+                                                  : ConfirmReplaced(key, body, std::move(put));
 }
 
 Status S3Store::Delete(std::string_view key) {

@@ -61,6 +61,8 @@ bool ReadRequest(int fd, std::string& buffer, ScriptedRequest& out) {
   if (auto found = out.headers.find("content-length"); found != out.headers.end()) {
     length = std::stoul(found->second);
   }
+  // libs3 takes no other answer to it.
+  if (out.headers.contains("expect") && !SendAll(fd, "HTTP/1.1 100 Continue\r\n\r\n")) return false;
   while (buffer.size() < length) {
     if (!more()) return false;
   }

@@ -5,6 +5,7 @@
 #include "tests/common/store/object_store_contract.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "common/base/hash.h"
@@ -13,6 +14,7 @@
 #include "common/store/memory_store.h"
 #include "common/store/open_store.h"
 #include "tests/support/s3_server.h"
+#include "tests/support/scripted_http.h"
 #include "tests/support/temp_dir.h"
 
 namespace sqlite_s3 {
@@ -236,6 +238,29 @@ TEST_P(ObjectStoreContractTest, EveryKeyOfTheAlphabetIsTaken) {
   }
   std::sort(keys.begin(), keys.end());
   EXPECT_EQ(Keys(""), keys);
+}
+
+// A portal, or a proxy whose store is away, says 200 to everything. libs3 shows no ETag of a PUT.
+TEST(Libs3StoreTest, APutIsBelievedOnlyWhenTheObjectIsThere) {
+  std::atomic<const char*> length{nullptr};  // of what is there
+  ScriptedHttp store([&](const ScriptedRequest& request) {
+    const char* there = length;
+    return request.method == "PUT" ? HttpReply(200)
+           : there == nullptr      ? HttpReply(404)
+                                   : HttpReply(200, "", there);
+  });
+  setenv("AWS_ACCESS_KEY_ID", "key", 1);
+  setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+  S3Address address;
+  address.bucket = "bucket";
+  address.endpoint = store.endpoint();
+  ASSERT_OK_AND_ASSIGN(const auto client, OpenLibs3Store(address, false));
+  EXPECT_STATUS(client->Put("k", AsBytes("new")), StatusCode::kUnavailable);
+  EXPECT_STATUS(client->PutIfAbsent("k", AsBytes("new")), StatusCode::kUnavailable);
+  length = "Content-Length: 7\r\n";
+  EXPECT_STATUS(client->Put("k", AsBytes("new")), StatusCode::kUnavailable);
+  length = "Content-Length: 3\r\n";
+  EXPECT_OK(client->Put("k", AsBytes("new")));
 }
 
 std::vector<Driver> Drivers() {

@@ -49,6 +49,21 @@ TEST_F(S3StoreTest, NorIsOneToAPutWithoutACondition) {
   EXPECT_STATUS(store_->PutIfAbsent("k", AsBytes("x")), StatusCode::kUnavailable);
 }
 
+// What was there before may be as long: its bytes tell.
+TEST_F(S3StoreTest, NorIsOneToAPutThatReplacesSomething) {
+  Script({HttpReply(200), HttpReply(200, "old"), HttpReply(200), HttpReply(200, "new"),
+          HttpReply(200), S3Error(404, "NoSuchKey"), HttpReply(200), HttpReply(200, "longer")});
+  EXPECT_STATUS(store_->Put("k", AsBytes("new")), StatusCode::kUnavailable);
+  EXPECT_OK(store_->Put("k", AsBytes("new")));
+  EXPECT_STATUS(store_->Put("k", AsBytes("new")), StatusCode::kUnavailable);
+  EXPECT_STATUS(store_->Put("k", AsBytes("new")), StatusCode::kUnavailable);
+  EXPECT_EQ(Requests()[1].method, "GET");
+  Script({kProbeHonoured, HttpReply(200), HttpReply(200, "old"), HttpReply(200),
+          HttpReply(200, "new")});
+  EXPECT_STATUS(store_->PutIfMatch("k", AsBytes("new"), "\"e\""), StatusCode::kUnavailable);
+  EXPECT_OK(store_->PutIfMatch("k", AsBytes("new"), "\"e\""));
+}
+
 TEST_F(S3StoreTest, NothingIsWrittenUnderAConditionThatWasNeverTried) {
   Script({S3Error(503, "SlowDown"), S3Error(503, "SlowDown"), HttpReply(200), HttpReply(200),
           S3Error(404, "NoSuchKey"), HttpReply(200, "", "ETag: \"e\"\r\n")});

@@ -61,6 +61,7 @@ class S3StoreTest : public ::testing::Test {
   std::shared_ptr<ObjectStore> store_;
 };
 
+inline const ScriptedReply kTaken = HttpReply(200, "", "ETag: \"e\"\r\n");  // a PUT's body
 inline const ScriptedReply kProbeHonoured = S3Error(412, "PreconditionFailed");
 
 }  // namespace sqlite_s3

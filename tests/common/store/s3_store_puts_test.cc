@@ -65,7 +65,7 @@ TEST_F(S3StoreTest, PutsCarryWhatTheOptionsSay) {
   options_.address.sse_kms_key_id = "alias/backup";
   options_.address.storage_class = "STANDARD_IA";
   options_.address.tags = "b=2&a=x y";
-  Script({HttpReply(200)});
+  Script({kTaken});
   ASSERT_OK(Put());
   auto headers = Requests()[0].headers;
   EXPECT_EQ(headers["x-amz-server-side-encryption"], "aws:kms");
@@ -86,16 +86,16 @@ TEST_F(S3StoreTest, AChecksumThatComesBackDifferentIsCorruption) {
 
 TEST_F(S3StoreTest, TheChecksumOfAPutIsTheOneAskedFor) {
   const std::string sha256 = Base64Encode(Sha256(AsBytes("body")));
-  Script({HttpReply(200)});
+  Script({kTaken});
   ASSERT_OK(Put());
   EXPECT_EQ(Requests()[0].headers["x-amz-checksum-crc32c"], Crc32cBase64(AsBytes("body")));
   EXPECT_EQ(Requests()[0].headers.count("x-amz-checksum-sha256"), 0u);
   options_.address.checksum = S3Checksum::kSha256;
-  Script({HttpReply(200)});
+  Script({kTaken});
   ASSERT_OK(Put());
   EXPECT_EQ(Requests()[0].headers["x-amz-checksum-sha256"], sha256);
   options_.address.checksum = S3Checksum::kOff;
-  Script({HttpReply(200), HttpReply(200, "wrong", "x-amz-checksum-crc32c: AAAAAA==\r\n")});
+  Script({kTaken, HttpReply(200, "wrong", "x-amz-checksum-crc32c: AAAAAA==\r\n")});
   ASSERT_OK(Put());
   EXPECT_OK(Get());
   for (const ScriptedRequest& request : Requests()) {

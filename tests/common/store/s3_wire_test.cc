@@ -208,7 +208,7 @@ std::shared_ptr<ObjectStore> StoreAt(const std::string& endpoint) {
 }
 
 TEST(S3ProxyTest, PlainRequestsGoThroughTheProxyOfTheEnvironmentWithTheStoresOwnName) {
-  ScriptedHttp proxy([](const ScriptedRequest&) { return HttpReply(200); });
+  ScriptedHttp proxy([](const ScriptedRequest&) { return HttpReply(200, "", "ETag: \"e\"\r\n"); });
   Variable http("http_proxy", proxy.endpoint());
   auto store = StoreAt("http://s3.example.test:9000");
   EXPECT_OK(store->Put("k", AsBytes("body")));
@@ -219,7 +219,7 @@ TEST(S3ProxyTest, PlainRequestsGoThroughTheProxyOfTheEnvironmentWithTheStoresOwn
 
 TEST(S3ProxyTest, NoProxyNamesTheHostsThatAreReachedDirectly) {
   ScriptedHttp proxy([](const ScriptedRequest&) { return HttpReply(502); });
-  ScriptedHttp direct([](const ScriptedRequest&) { return HttpReply(200); });
+  ScriptedHttp direct([](const ScriptedRequest&) { return HttpReply(200, "", "ETag: \"e\"\r\n"); });
   Variable http("http_proxy", proxy.endpoint());
   Variable none("no_proxy", "127.0.0.1");
   EXPECT_OK(StoreAt(direct.endpoint())->Put("k", AsBytes("body")));
