@@ -47,6 +47,17 @@ std::string Difference(const Bytes& expected, const Bytes& got, uint32_t page_si
 
 }  // namespace
 
+int CheckpointAfterOthers(Connection& by, int mode) {
+  for (;;) {
+    int frames = -1;  // stays so when it could not begin
+    const int rc = sqlite3_wal_checkpoint_v2(by.get(), "main", mode, &frames, nullptr);
+    if (rc != SQLITE_BUSY || frames >= 0) {
+      return rc;
+    }
+    std::this_thread::yield();
+  }
+}
+
 ShippedDatabase::ShippedDatabase(const Options& options)
     : options_(options),
       path_(dir_.File("app.db")),

@@ -25,6 +25,11 @@
 
 namespace sqlite_s3 {
 
+// sqlite3_wal_checkpoint_v2 with the connection's busy timeout: SQLITE_OK, or SQLITE_BUSY when that
+// was over. Asked again while another connection is in a checkpoint, as an engine that looks is now
+// and then: for that SQLite waits for nobody.
+int CheckpointAfterOthers(Connection& by, int mode);
+
 class ShippedDatabase {
  public:
   struct Options {

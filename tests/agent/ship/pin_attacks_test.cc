@@ -27,9 +27,10 @@ TEST(PinAttacksTest, TheApplicationsOwnCheckpointsComeToAnEnd) {
   ShippedDatabase db;
   db.Exec("create table t(id integer primary key, a int, b blob)");
   db.Start();
-  for (const char* mode : {"passive", "full", "restart", "truncate"}) {
+  for (const int mode : {SQLITE_CHECKPOINT_PASSIVE, SQLITE_CHECKPOINT_FULL,
+                         SQLITE_CHECKPOINT_RESTART, SQLITE_CHECKPOINT_TRUNCATE}) {
     db.Exec("insert into t(a) values(1)");
-    EXPECT_EQ(db.QueryInt(std::string("pragma wal_checkpoint(") + mode + ")"), 0) << mode;
+    EXPECT_EQ(CheckpointAfterOthers(db.app(), mode), SQLITE_OK) << mode;
     db.Note();
   }
   Check(db);
@@ -62,7 +63,7 @@ TEST(PinAttacksTest, PinOnASlotWithAnOlderMarkIsBehind) {
   db.Sync();
   AwaitLooks(db.engine());
   readers.clear();
-  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);  // not busy
+  EXPECT_EQ(CheckpointAfterOthers(db.app(), SQLITE_CHECKPOINT_FULL), SQLITE_OK);
   Check(db);
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
 }
@@ -104,7 +105,7 @@ TEST(PinAttacksTest, PinOnTheSlotThatACheckpointWaitsForStepsAside) {
         return std::chrono::steady_clock::now() < w.until ? 1 : 0;
       },
       &waiting);
-  EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);  // not busy
+  EXPECT_EQ(CheckpointAfterOthers(db.app(), SQLITE_CHECKPOINT_FULL), SQLITE_OK);
   EXPECT_GT(waiting.asked, 0);
   AwaitLooks(db.engine(), 2);  // the pin is back: a writer quicker than that may reset the WAL
   db.Exec("insert into t(a) values(3)");
@@ -154,7 +155,7 @@ TEST(PinAttacksTest, PinStaysWhileACheckpointThatIsSlowGoesOn) {
       AwaitLooks(db.engine(), 10);  // as long as its naps grow
       return SQLITE_OK;
     });
-    ASSERT_OK(other.Exec("pragma wal_checkpoint(passive)"));
+    ASSERT_EQ(CheckpointAfterOthers(other, SQLITE_CHECKPOINT_PASSIVE), SQLITE_OK);
   }
   EXPECT_EQ(syncs, 1);
   EXPECT_FALSE(was_without_pin);
@@ -203,7 +204,7 @@ TEST(PinAttacksTest, PinDoesNotFollowAWriterWhoseCheckpointCopies) {
       }
       return SQLITE_OK;
     });
-    ASSERT_OK(other.Exec("pragma wal_checkpoint(passive)"));
+    ASSERT_EQ(CheckpointAfterOthers(other, SQLITE_CHECKPOINT_PASSIVE), SQLITE_OK);
   }
   EXPECT_EQ(syncs, 1);
   clock.stopped_us = 0;
@@ -234,7 +235,7 @@ TEST(PinAttacksTest, PinTakenWhileACheckpointLetsGoOfSlot0MovesOnceMore) {
     for (int i = 0; i < 3; ++i) {
       engine_looks = true;
       db.Exec("insert into t(a) values(1)");
-      EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(truncate)"), 0);  // not busy
+      EXPECT_EQ(CheckpointAfterOthers(db.app(), SQLITE_CHECKPOINT_TRUNCATE), SQLITE_OK);
       EXPECT_FALSE(engine_looks);
     }
   }
@@ -278,7 +279,7 @@ TEST(PinAttacksTest, CommitBetweenSnapshotAndCaptureLeavesThePinBehind) {
     commits_in_between = &*other;
     db.Exec("insert into t(a) values(1)");
     committed_in_between.wait(false);
-    EXPECT_EQ(db.QueryInt("pragma wal_checkpoint(full)"), 0);
+    EXPECT_EQ(CheckpointAfterOthers(db.app(), SQLITE_CHECKPOINT_FULL), SQLITE_OK);
   }
   Check(db);
   EXPECT_EQ(db.engine().GetStatus(true).resyncs, 0u);
