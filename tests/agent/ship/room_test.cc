@@ -55,6 +55,7 @@ class FullDisk {
 TEST(RoomTest, ACheckpointThatFailsOfItsDiskEndsNoSession) {
   for (const uint32_t busy_frames_per_second : {20'000u, 0u}) {  // 0: in the background
     ShippedDatabase::Options options;
+    options.page_size = 16384;  // a page for each row
     options.checkpoint_pages = 10;
     options.announces = false;
     options.ship.interval = std::chrono::milliseconds(0);
@@ -64,8 +65,8 @@ TEST(RoomTest, ACheckpointThatFailsOfItsDiskEndsNoSession) {
         "pragma synchronous=off; pragma wal_autocheckpoint=0; create table t(id integer primary "
         "key, b)");
     db.Exec(
-        "with recursive n(i) as (select 1 union all select i+1 from n where i<700) "
-        "insert into t select i, zeroblob(3000) from n; pragma wal_checkpoint(truncate)");
+        "with recursive n(i) as (select 1 union all select i+1 from n where i<200) "
+        "insert into t select i, zeroblob(15000) from n; pragma wal_checkpoint(truncate)");
     db.Start();
     db.WaitForImage();  // else it would be in the way of checkpoints
     while (db.engine().GetStatus(true).image_running) {
@@ -74,8 +75,8 @@ TEST(RoomTest, ACheckpointThatFailsOfItsDiskEndsNoSession) {
     const uint64_t before = db.engine().GetStatus(false).checkpoints;
     {
       const FullDisk disk(2'000'000);
-      for (int id = 550; id < 610; ++id) {  // more than any checkpoint waits for
-        db.Exec("update t set b = randomblob(3000) where id = " + std::to_string(id));
+      for (int id = 130; id < 190; ++id) {  // more than any checkpoint waits for
+        db.Exec("update t set b = randomblob(15000) where id = " + std::to_string(id));
       }
       while (db.engine().GetStatus(true).checkpoint_error.empty()) {
         std::this_thread::yield();
