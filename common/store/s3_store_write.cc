@@ -115,9 +115,7 @@ bool S3Store::SupportsConditionalPut() const {
   return !answer.ok() || *answer == Conditional::kHonoured;
 }
 
-// Every store names what it took. Something else that answers every request with 200 (a portal, a
-// proxy whose store is away) took nothing, and its word would cost the bytes.
-// What replaces an object may find one of its own size there: then the bytes are compared.
+// As ConfirmPut, but what replaces an object may find one of its own size: the bytes are compared.
 Result<PutResult> S3Store::ConfirmReplaced(std::string_view key, ByteSpan body,
                                            Result<PutResult> put) {
   if (!put.ok() || !put->etag.empty()) {
@@ -135,6 +133,8 @@ Result<PutResult> S3Store::ConfirmReplaced(std::string_view key, ByteSpan body,
                           ": an answer without ETag, and the object is not there");
 }
 
+// Every store names what it took. Something else that answers every request with 200 (a portal, a
+// proxy whose store is away) took nothing, and its word would cost the bytes.
 Result<PutResult> S3Store::ConfirmPut(std::string_view key, ByteSpan body, Result<PutResult> put) {
   if (!put.ok() || !put->etag.empty()) {
     return put;
