@@ -86,10 +86,13 @@ Status EngineImpl::Init() {
   if (!shared.ok() && locked) {
     // Nobody ships by it. Those who stand by with a copy of it from before look for another one.
     Log(LogLevel::kWarning, "made anew: " + shared.status().message());
-    RETURN_IF_ERROR(RemoveFile(state_dir_.path("shared")));
-    shared = SharedBlock::Open(state_dir_.path("shared"));
+    const Status removed = RemoveFile(state_dir_.path("shared"));
+    shared = removed.ok() ? SharedBlock::Open(state_dir_.path("shared")) : removed;
   }
-  RETURN_IF_ERROR(shared.status());
+  if (!shared.ok()) {
+    state_dir_.Unlock();  // Stop tells the others of an end by the block, where it has the lock
+    return shared.status();
+  }
   shared_ = std::move(shared).value();
   if (!locked) {
     state_ = static_cast<int>(EngineState::kStandby);

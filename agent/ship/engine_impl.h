@@ -239,6 +239,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   // Whether it told the log: not of what the log was told last.
   bool SetState(EngineState state, const Status& why = Status::Ok());
   void SetCheckpointError(CheckpointTrouble of, const std::string& why);
+  void NoteWalEmptied();
   void NoteWriteLock(int64_t held_us, bool complete);
   EngineState state() const { return static_cast<EngineState>(state_.load()); }
   EngineState StateNow() const { return dead_ ? EngineState::kStopped : state(); }
@@ -324,7 +325,7 @@ class EngineImpl final : public Engine, private CaptureSink {
   int64_t last_commit_time_us_ = 0;                              // of the last encoded commit
   uint32_t worker_room_retry_at_ = 0, worker_room_done_at_ = 0;  // frames
   int64_t busy_not_before_us_ = 0;  // monotonic; somebody was in a checkpoint
-  uint64_t checkpoints_failed_ = 0;
+  uint64_t encoded_commits_ = 0, checkpoints_failed_ = 0;
   int64_t checkpoint_retry_us_ = 0;  // monotonic, after the last of them
   int slow_holds_ = 0;               // of the write lock, in a row, that were too short
   int64_t slow_told_us_ = -1;        // monotonic; -1: never
@@ -347,10 +348,9 @@ class EngineImpl final : public Engine, private CaptureSink {
   std::atomic<bool> files_changed_{false}, looks_unasked_{false};
   std::atomic<uint32_t> frames_per_second_{0}, room_retry_at_{0};
   int64_t last_restart_us_ = -1'000'000'000;  // monotonic; at first: long ago
-  uint64_t encoded_commits_ = 0;
-  uint64_t told_txid_ = 0;                 // of this line, by an earlier session; 0: none
-  bool table_valid_ = false;               // hashes_ is the head's
-  std::vector<uint64_t> fallback_hashes_;  // else: what the head surely has, 0 where unsure
+  uint64_t told_txid_ = 0;                    // of this line, by an earlier session; 0: none
+  bool table_valid_ = false;                  // hashes_ is the head's
+  std::vector<uint64_t> fallback_hashes_;     // else: what the head surely has, 0 where unsure
   bool asked_older_ = false, asked_fallback_ = false;
   bool conflict_resolved_ = false;  // on_conflict was acted upon by this process
 

@@ -61,6 +61,7 @@ Status EngineImpl::MakeRoomIfDueLocked() {
                 (asked || unannounced_ > 0 || frames >= threshold + threshold / 4));
   if (frames < threshold) {
     worker_room_retry_at_ = 0;
+    NoteWalEmptied();
   }
   const bool unsafe = capture_->wants_room();
   if (!unsafe) {
@@ -96,6 +97,9 @@ Status EngineImpl::MakeRoomIfDueLocked() {
     return outcome.code() == StatusCode::kUnavailable ? Status::Ok() : outcome.status();
   }
   checkpoints_ += outcome->ran ? 1 : 0;
+  if (outcome->complete) {
+    NoteWalEmptied();
+  }
   worker_room_done_at_ = outcome->complete ? capture_->captured_frames() : 0;
   // Each time the pin moves, a writer beyond its own threshold makes a checkpoint up to there: not
   // for a few frames.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/ship/engine_impl.h"
 
@@ -82,14 +83,20 @@ void EngineImpl::SetCheckpointError(CheckpointTrouble of, const std::string& why
   }
 }
 
+// With the write lock or, once its writer rests, without it. REQUIRES: capture_mutex_.
+void EngineImpl::NoteWalEmptied() {
+  if (std::exchange(slow_holds_, 0) > 0) {
+    SetCheckpointError(CheckpointTrouble::kTooSlow, "");
+  }
+}
+
 // REQUIRES: capture_mutex_.
 void EngineImpl::NoteWriteLock(int64_t held_us, bool complete) {
   ++write_locks_;
   write_lock_max_us_ = std::max<uint64_t>(write_lock_max_us_, static_cast<uint64_t>(held_us));
   const auto hold = config_.options.write_lock_hold;
   if (complete) {
-    slow_holds_ = 0;
-    SetCheckpointError(CheckpointTrouble::kTooSlow, "");
+    NoteWalEmptied();
   } else if (held_us >= std::chrono::microseconds(hold).count() * 9 / 10 &&
              ++slow_holds_ >= kSlowHolds) {
     const uint64_t frames = capture_->index().PeekMaxFrame();

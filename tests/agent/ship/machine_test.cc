@@ -18,6 +18,7 @@
 #include "common/base/clock.h"
 #include "common/os/file.h"
 #include "common/os/file_lock.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/replayer.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
@@ -127,6 +128,26 @@ TEST(MachineTest, AGarbledFileOfThoseWhoWaitIsMadeAnew) {
   }
   ASSERT_OK(WriteFileAtomically(shared, Bytes{2, 0, 0, 0}, 0600, Durability::kVisible));
   EXPECT_STATUS(db.TryStart(), StatusCode::kFailedPrecondition);
+}
+
+// The start had the lock then, and its end told the others of it through a block that was not
+// there.
+TEST(MachineTest, AStartThatCannotMakeTheFileOfThoseWhoWaitAnewIsRefusedAlone) {
+  ShippedDatabase db;
+  Begin(db);
+  db.Stop();
+  const std::string shared = db.state_dir() + "/shared";
+  ASSERT_OK(WriteFileAtomically(shared, Bytes(1'000'000, 0xa5), 0600, Durability::kVisible));
+  {
+    const FullDisk disk(1);
+    EXPECT_STATUS(db.TryStart(), StatusCode::kResourceExhausted);
+  }
+  EXPECT_EQ(CountOf(db.log(), "made anew: " + shared), 1u);
+  ASSERT_OK(FileLock::TryAcquire(db.state_dir() + "/lock").status());
+  db.Start();
+  Insert(db, 1);
+  db.Sync();
+  db.CheckHead();
 }
 
 // It was taken for another process that ships: nobody did, and nothing said so.

@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <functional>
 #include <list>
 #include <mutex>
@@ -17,6 +15,7 @@
 
 #include "common/sqlite/wal_index.h"
 #include "tests/support/file_intercept.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/shipped_database.h"
 #include "tests/support/status_matchers.h"
 
@@ -28,27 +27,6 @@ bool LogHas(ShippedDatabase& db, std::string_view text) {
   return std::ranges::any_of(log,
                              [&](const std::string& line) { return line.find(text) != line.npos; });
 }
-
-// No file of this process may be written beyond `bytes`: the disk that is full for a large file,
-// and not for small ones.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : before_signal_(std::signal(SIGXFSZ, SIG_IGN)) {
-    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
-    const rlimit limit{bytes, before_.rlim_max};
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
-  }
-  ~FullDisk() {
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &before_), 0);
-    (void)std::signal(SIGXFSZ, before_signal_);
-  }
-  FullDisk(const FullDisk&) = delete;
-  FullDisk& operator=(const FullDisk&) = delete;
-
- private:
-  void (*before_signal_)(int);
-  rlimit before_{};
-};
 
 // Shipping needs no checkpoint: a session that ended of one that failed compared every page again,
 // and said that it was the store.
@@ -134,13 +112,11 @@ int TellOfOpening(sqlite3* db, char**, const sqlite3_api_routines*) {
   return SQLITE_OK;
 }
 
-// Where two fsyncs take longer than writers may be held off, the WAL of a writer that never rests
-// grew, and nothing said why.
-TEST(RoomTest, ADiskThatIsTooSlowForTheWriteLockIsToldOfOnce) {
+void ShipFromASlowDisk(uint32_t busy_frames_per_second) {
   ShippedDatabase::Options options;
   options.checkpoint_pages = 10;
   options.announces = false;
-  options.busy_frames_per_second = 0;
+  options.busy_frames_per_second = busy_frames_per_second;
   options.ship.interval = std::chrono::milliseconds(0);
   options.ship.write_lock_hold = std::chrono::milliseconds(200);
   ShippedDatabase db(options);
@@ -187,6 +163,13 @@ TEST(RoomTest, ADiskThatIsTooSlowForTheWriteLockIsToldOfOnce) {
   db.Stop();
   sqlite3_cancel_auto_extension(tell);
 }
+
+// Where two fsyncs take longer than writers may be held off, the WAL of a writer that never rests
+// grew, and nothing said why.
+TEST(RoomTest, ADiskThatIsTooSlowForTheWriteLockIsToldOfOnce) { ShipFromASlowDisk(0); }
+
+// For its checkpoints the write lock is not needed any more, and only one with it ended the alarm.
+TEST(RoomTest, ASlowDiskIsNoTroubleAnyMoreOnceTheWriterOfItRests) { ShipFromASlowDisk(20'000); }
 
 // Another process with SQLite's locks of a writer and of a checkpoint (walformat section 2.3.1), as
 // one has them that waits for a reader. Made before there are threads; takes them when told.
