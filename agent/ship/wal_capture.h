@@ -282,8 +282,15 @@ class WalCapture {
     Checkpoints checkpoints;
     int64_t time_ns = 0;
     int64_t size_bytes = 0;
+    // For a checkpoint that did not end: whether somebody is in one, how many frames the WAL has,
+    // when it was written last, failed_checkpoints.
+    bool runs = false;
+    uint32_t frames = 0;
+    int64_t wal_time_ns = 0;
+    uint64_t failed_tries = 0;
   };
   Status CheckNobodyElseWrote();
+  bool MayBeUnfinishedCheckpoint(const FileWritten& before, const FileWritten& now) const;
   Status WrittenOver() const;
   Checkpoints LookAtCheckpoints() const;
   // nullopt: a checkpoint began or ended meanwhile.

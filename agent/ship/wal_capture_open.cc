@@ -18,6 +18,13 @@ namespace {
 // For a writer without a core; the tries are for an opener that has none.
 constexpr auto kOpenPatience = std::chrono::seconds(5);
 constexpr int kOpenTries = 10;
+// From a commit to the first write of the checkpoint that its connection makes: the WAL's fsync.
+constexpr int64_t kTryAfterNanos = 10'000'000'000;
+
+int64_t TimeWritten(const struct stat& st) {
+  constexpr int64_t kNanosPerSecond = 1'000'000'000;
+  return int64_t{st.st_mtim.tv_sec} * kNanosPerSecond + st.st_mtim.tv_nsec;
+}
 
 }  // namespace
 
@@ -182,15 +189,26 @@ Status WalCapture::CheckNobodyElseWrote() {
   } else if (c != was) {
     return Status::Ok();
   }
-  // A long one, or one that failed (a full disk): each next try writes the same pages again, as
-  // often as there are commits, and leaves no other word of it. None makes the file shorter than
-  // the database is.
-  if (c.attempted != c.done &&
-      now->size_bytes >= std::min(before->size_bytes, int64_t{page_count_} * page_size_)) {
+  if (c.attempted != c.done && MayBeUnfinishedCheckpoint(*before, *now)) {
     return Status::Ok();
   }
   written_over_ = true;
   return WrittenOver();
+}
+
+// A long one, or one that failed (a full disk): each next try writes the same pages again, as often
+// as there are commits, and leaves no other word of it. None makes the file shorter than the
+// database is, or older. A recovery leaves the same word without a checkpoint, and while a WAL is
+// small it may stay for days: hence what is written long after the last commit, with nobody seen in
+// a checkpoint, is somebody else's.
+bool WalCapture::MayBeUnfinishedCheckpoint(const FileWritten& before,
+                                           const FileWritten& now) const {
+  if (now.size_bytes < std::min(before.size_bytes, int64_t{page_count_} * page_size_) ||
+      now.time_ns < before.time_ns) {
+    return false;
+  }
+  return before.runs || now.runs || now.frames != before.frames ||
+         now.failed_tries != before.failed_tries || now.time_ns - now.wal_time_ns <= kTryAfterNanos;
 }
 
 Status WalCapture::WrittenOver() const {
@@ -209,17 +227,23 @@ WalCapture::Checkpoints WalCapture::LookAtCheckpoints() const {
 }
 
 Result<std::optional<WalCapture::FileWritten>> WalCapture::LookAtFile() const {
-  constexpr int64_t kNanosPerSecond = 1'000'000'000;
   FileWritten written;
   written.checkpoints = LookAtCheckpoints();
+  const bool unfinished = written.checkpoints.attempted != written.checkpoints.done;
+  written.frames = index_.PeekMaxFrame();
+  written.failed_tries = failed_checkpoints_;
   struct stat st {};
+  if (unfinished && stat(wal_path_.c_str(), &st) == 0) {
+    written.wal_time_ns = TimeWritten(st);
+  }
   if (stat(config_.database_path.c_str(), &st) != 0) {
     return ErrnoStatus(errno, "look at", config_.database_path);
   }
   if (LookAtCheckpoints() != written.checkpoints) {
     return std::optional<FileWritten>();
   }
-  written.time_ns = int64_t{st.st_mtim.tv_sec} * kNanosPerSecond + st.st_mtim.tv_nsec;
+  written.runs = unfinished && index_.CheckpointIsRunning();
+  written.time_ns = TimeWritten(st);
   written.size_bytes = st.st_size;
   return std::optional<FileWritten>(written);
 }

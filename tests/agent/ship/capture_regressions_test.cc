@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <new>
@@ -319,7 +321,7 @@ TEST_F(CaptureRegressionTest, CheckpointsThatFailAtOneFrameAreNotTakenForSomebod
   ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
   ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
   ForgetfulSink sink;
-  time_t written_at = 1'000'000'000;
+  time_t written_at = time(nullptr);
   const auto write_behind = [&] {  // by name: closing the file here would drop SQLite's locks
     const timespec times[2] = {{++written_at, 0}, {written_at, 0}};
     return utimensat(AT_FDCWD, path.c_str(), times, 0);
@@ -344,6 +346,40 @@ TEST_F(CaptureRegressionTest, CheckpointsThatFailAtOneFrameAreNotTakenForSomebod
   ASSERT_FALSE(capture->index().CheckpointMayCopy());
   EXPECT_OK(capture->CheckFilesInPlace());
   ASSERT_EQ(write_behind(), 0);
+  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
+}
+
+// A recovery leaves word of a checkpoint that was begun (SQLite, walIndexRecover), and of a small
+// WAL it stays for as long as nobody makes one: all that time, a copy over the file was not seen.
+TEST_F(CaptureRegressionTest, AWriteOfSomebodyElseIsNoticedThoughTheWalWasRecovered) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
+  const std::string crashed = dir.path() + "/crashed.db";
+  for (const char* part : {"", "-wal"}) {
+    ASSERT_TRUE(std::filesystem::copy_file(path + part, crashed + part));
+  }
+  config.database_path = crashed;
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ASSERT_TRUE(capture->index().CheckpointMayCopy());
+  EXPECT_OK(capture->CheckFilesInPlace());
+  const time_t later = time(nullptr) + 60;  // than the last commit
+  const timespec times[2] = {{later, 0}, {later, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, crashed.c_str(), times, 0), 0);
+  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
+}
+
+// As `cp -p` and rsync give it.
+TEST_F(CaptureRegressionTest, AFileWithATimeOfBeforeIsNoticedThoughACheckpointFailed) {
+  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
+  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+  ForgetfulSink sink;
+  FileIntercept file(app.get(), SQLITE_FCNTL_FILE_POINTER);
+  file.BeforeSync([] { return SQLITE_FULL; });
+  ASSERT_OK(app.Exec("insert into t values(1)"));
+  ASSERT_OK(capture->MovePin(sink).status());
+  EXPECT_STATUS(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"), StatusCode::kResourceExhausted);
+  EXPECT_OK(capture->CheckFilesInPlace());
+  const timespec times[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
   EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
 }
 
