@@ -283,7 +283,7 @@ Status WalCapture::EndCheckpoint() {
 
 // What is shipped does not need it, and what it has written so far is in the WAL as well.
 Status WalCapture::NoteCheckpoint(int rc, const Connection& connection) {
-  const Status ended = SqliteStatus(rc, "checkpoint", connection.get());
+  Status ended = SqliteStatus(rc, "checkpoint", connection.get());
   switch (ended.code()) {
     case StatusCode::kOk:
     case StatusCode::kResourceExhausted:
