@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "agent/ship/wal_capture.h"
@@ -29,5 +31,12 @@ class CaptureFixture : public ::testing::Test {
   MemoryAccount account;
   WalCapture::Config config;
 };
+
+// Opens a capture whose statements are watched.
+Result<std::unique_ptr<WalCapture>> OpenWatched(const WalCapture::Config& config);
+// Runs this once, in the thread of a watched capture, when such a statement of it ends; in place of
+// what was awaited before.
+void WhenStatementEnds(std::string sql, std::function<void()> run);
+bool StatementIsAwaited();
 
 }  // namespace sqlite_s3

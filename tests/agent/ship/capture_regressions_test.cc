@@ -14,7 +14,6 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -178,33 +177,6 @@ TEST_F(CaptureRegressionTest, ARecoveryByAnotherProcessIsWaitedFor) {
   }
 }
 
-// What is run once at a statement of a connection that was opened under WatchStatements.
-const char* awaited_statement = nullptr;
-std::function<void()> when_it_ends;
-
-int WatchStatements(sqlite3* db, char**, const sqlite3_api_routines*) {
-  return sqlite3_trace_v2(
-      db, SQLITE_TRACE_PROFILE,
-      [](unsigned, void*, void* statement, void*) {
-        const char* sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
-        if (sql != nullptr && awaited_statement != nullptr &&
-            std::string_view(sql) == awaited_statement) {
-          awaited_statement = nullptr;
-          std::exchange(when_it_ends, nullptr)();
-        }
-        return 0;
-      },
-      nullptr);
-}
-
-Result<std::unique_ptr<WalCapture>> OpenWatched(const WalCapture::Config& config) {
-  auto watch = reinterpret_cast<void (*)()>(WatchStatements);
-  (void)sqlite3_auto_extension(watch);
-  auto capture = WalCapture::Open(config, std::nullopt);
-  sqlite3_cancel_auto_extension(watch);
-  return capture;
-}
-
 // Where an opening capture has its pin, and has yet to read the WAL.
 constexpr const char* kPinned = "PRAGMA page_size";
 // Before its pin.
@@ -228,15 +200,12 @@ TEST_F(CaptureRegressionTest, AWriterThatStandsBetweenTheCopiesOfTheHeaderIsWait
     EXPECT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
   };
-  awaited_statement = kPinned;
-  when_it_ends = [&] {
+  WhenStatementEnds(kPinned, [&] {
     change_one_copy(1);
-    awaited_statement = kConnected;  // it has not given up
-    when_it_ends = [&] { change_one_copy(-1); };
-  };
+    WhenStatementEnds(kConnected, [&] { change_one_copy(-1); });  // it has not given up
+  });
   EXPECT_OK(OpenWatched(config).status());
-  EXPECT_EQ(awaited_statement, nullptr);
-  awaited_statement = nullptr;
+  EXPECT_FALSE(StatementIsAwaited());
 }
 
 // Under a pin on slot 0 a writer may begin the WAL anew while it is read: that was taken for damage
@@ -248,10 +217,9 @@ TEST_F(CaptureRegressionTest, AWalThatIsBegunAnewWhileACaptureOpensIsReadAgain) 
         app.Exec("insert into t values(zeroblob(800000)); delete from t;"
                  "PRAGMA wal_checkpoint(PASSIVE)"));
     std::thread writer;
-    awaited_statement = kPinned;
-    when_it_ends = [&] {
+    WhenStatementEnds(kPinned, [&] {
       writer = std::thread([&] { EXPECT_OK(app.Exec("insert into t values(zeroblob(800000))")); });
-    };
+    });
     const auto capture = OpenWatched(config);
     ASSERT_TRUE(writer.joinable());
     writer.join();
@@ -367,35 +335,27 @@ TEST_F(CaptureRegressionTest, AWriteOfSomebodyElseIsNoticedThoughTheWalWasRecove
   EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
 }
 
-// As `cp -p` and rsync give it.
-TEST_F(CaptureRegressionTest, AFileWithATimeOfBeforeIsNoticedThoughACheckpointFailed) {
+// A time of before is what `cp -p` and rsync give it.
+TEST_F(CaptureRegressionTest, AnOlderOrShorterFileIsNoticedThoughACheckpointFailed) {
   ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
-  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
-  ForgetfulSink sink;
-  FileIntercept file(app.get(), SQLITE_FCNTL_FILE_POINTER);
-  file.BeforeSync([] { return SQLITE_FULL; });
-  ASSERT_OK(app.Exec("insert into t values(1)"));
-  ASSERT_OK(capture->MovePin(sink).status());
-  EXPECT_STATUS(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"), StatusCode::kResourceExhausted);
-  EXPECT_OK(capture->CheckFilesInPlace());
-  const timespec times[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
-  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
-  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
-}
-
-TEST_F(CaptureRegressionTest, AFileCutShortIsNoticedThoughACheckpointFailed) {
-  ASSERT_OK(app.Exec("PRAGMA wal_autocheckpoint=0; create table t(b)"));
-  ASSERT_OK(app.Exec("insert into t values(zeroblob(90000)); PRAGMA wal_checkpoint(PASSIVE)"));
-  ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
-  ForgetfulSink sink;
-  FileIntercept file(app.get(), SQLITE_FCNTL_FILE_POINTER);
-  file.BeforeSync([] { return SQLITE_FULL; });
-  ASSERT_OK(app.Exec("insert into t values(1)"));
-  ASSERT_OK(capture->MovePin(sink).status());
-  EXPECT_STATUS(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"), StatusCode::kResourceExhausted);
-  EXPECT_OK(capture->CheckFilesInPlace());
-  ASSERT_EQ(truncate(path.c_str(), 50'000), 0);
-  EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
+  const timespec before[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  const std::function<int()> writes[] = {
+      [&] { return utimensat(AT_FDCWD, path.c_str(), before, 0); },
+      [&] { return truncate(path.c_str(), 50'000); },
+  };
+  for (const auto& write_behind : writes) {
+    ASSERT_OK(app.Exec("insert into t values(zeroblob(90000)); PRAGMA wal_checkpoint(PASSIVE)"));
+    ASSERT_OK_AND_ASSIGN(auto capture, WalCapture::Open(config, std::nullopt));
+    ForgetfulSink sink;
+    FileIntercept file(app.get(), SQLITE_FCNTL_FILE_POINTER);
+    file.BeforeSync([] { return SQLITE_FULL; });
+    ASSERT_OK(app.Exec("insert into t values(1)"));
+    ASSERT_OK(capture->MovePin(sink).status());
+    EXPECT_STATUS(app.Exec("PRAGMA wal_checkpoint(PASSIVE)"), StatusCode::kResourceExhausted);
+    EXPECT_OK(capture->CheckFilesInPlace());
+    ASSERT_EQ(write_behind(), 0);
+    EXPECT_STATUS(capture->CheckFilesInPlace(), StatusCode::kCorruption);
+  }
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,29 +24,8 @@ namespace {
 
 using PinAsideTest = CaptureFixture;
 
-std::function<void()> when_pin_is_given_up;
-
-int WatchRollbacks(sqlite3* db, char**, const sqlite3_api_routines*) {
-  return sqlite3_trace_v2(
-      db, SQLITE_TRACE_PROFILE,
-      [](unsigned, void*, void* statement, void*) {
-        const char* sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
-        if (sql != nullptr && std::string_view(sql) == "ROLLBACK" && when_pin_is_given_up) {
-          std::exchange(when_pin_is_given_up, nullptr)();
-        }
-        return 0;
-      },
-      nullptr);
-}
-
-// A capture whose StepAside calls `when_pin_is_given_up`.
-Result<std::unique_ptr<WalCapture>> OpenWatched(const WalCapture::Config& config) {
-  auto watch = reinterpret_cast<void (*)()>(WatchRollbacks);
-  (void)sqlite3_auto_extension(watch);
-  auto capture = WalCapture::Open(config, std::nullopt);
-  sqlite3_cancel_auto_extension(watch);
-  return capture;
-}
+// Once, when StepAside of a capture that is watched has let go of the pin.
+void WhenPinIsGivenUp(std::function<void()> run) { WhenStatementEnds("ROLLBACK", std::move(run)); }
 
 // Until the WAL is reset no slot is without a mark: then nothing keeps the WAL while the pin is
 // aside. Commits four times to `t`.
@@ -82,9 +60,9 @@ TEST_F(PinAsideTest, CommitsThatAResetTookWhileThePinWasAsideAreMissed) {
     ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
     KeepingSink sink;
     MarkEverySlot(app, path);
-    when_pin_is_given_up = [&] { EXPECT_OK(app.Exec(c.meanwhile)); };
+    WhenPinIsGivenUp([&] { EXPECT_OK(app.Exec(c.meanwhile)); });
     const auto stepped = capture->StepAside(sink, std::chrono::milliseconds(1));
-    EXPECT_FALSE(when_pin_is_given_up);
+    EXPECT_FALSE(StatementIsAwaited());
     if (c.lost) {
       EXPECT_STATUS(stepped, StatusCode::kCorruption);
       EXPECT_STATUS(capture->Capture(sink, UINT32_MAX), StatusCode::kCorruption);
@@ -108,15 +86,15 @@ TEST_F(PinAsideTest, TheWalIsNotResetWhileThePinIsAside) {
   KeepingSink sink;
   ASSERT_OK(app.Exec("insert into t values(1)"));
   ASSERT_OK(capture->MovePin(sink));
-  when_pin_is_given_up = [&] {
+  WhenPinIsGivenUp([&] {
     EXPECT_OK(
         app.Exec("insert into t values(2); PRAGMA wal_checkpoint(FULL); "
                  "insert into t values(3); PRAGMA wal_checkpoint(FULL)"));
     EXPECT_EQ(capture->index().BackfilledFrames(), capture->index().PeekMaxFrame());
     EXPECT_OK(app.Exec("insert into t values(4)"));
-  };
+  });
   ASSERT_OK(capture->StepAside(sink, std::chrono::milliseconds(1)));
-  EXPECT_FALSE(when_pin_is_given_up);
+  EXPECT_FALSE(StatementIsAwaited());
   EXPECT_EQ(sink.commits.size(), 4u);
   // Afterwards nothing of it is left.
   ASSERT_OK(capture->MovePin(sink));
@@ -143,9 +121,7 @@ TEST_F(PinAsideTest, CommitBackfilledWhileThePinWasAsideHasNoBasesFromTheFile) {
   }
   KeepingSink sink;
   ASSERT_OK(app.Exec("insert into t values(1)"));
-  when_pin_is_given_up = [&] {
-    EXPECT_OK(app.Exec("update u set a = 2; PRAGMA wal_checkpoint(FULL)"));
-  };
+  WhenPinIsGivenUp([&] { EXPECT_OK(app.Exec("update u set a = 2; PRAGMA wal_checkpoint(FULL)")); });
   ASSERT_OK(capture->StepAside(sink, std::chrono::milliseconds(1)));
   ASSERT_EQ(sink.commits.size(), 2u);
   for (const CapturedPage& page : sink.commits[1].pages) {
@@ -174,10 +150,10 @@ TEST_F(PinAsideTest, CommitNotCapturedBeforeTheWalIsResetUnderAPinThatWasAsideIs
   ASSERT_OK_AND_ASSIGN(std::unique_ptr<WalCapture> capture, OpenWatched(config));
   FullSink sink;
   ASSERT_OK(app.Exec("insert into t values(1)"));
-  when_pin_is_given_up = [&] {
+  WhenPinIsGivenUp([&] {
     EXPECT_OK(app.Exec("insert into t values(2); PRAGMA wal_checkpoint(FULL)"));
     sink.has_room = false;
-  };
+  });
   ASSERT_OK_AND_ASSIGN(CaptureOutcome outcome,
                        capture->StepAside(sink, std::chrono::milliseconds(1)));
   ASSERT_EQ(outcome, CaptureOutcome::kNoRoom);
@@ -197,7 +173,7 @@ TEST_F(PinAsideTest, ResetAfterARecoveryWhileThePinWasAsideIsNoticed) {
   const auto before = capture->index().ReadHeader();
   ASSERT_TRUE(before);
   ASSERT_GE(before->change, 2u);
-  when_pin_is_given_up = [&] {
+  WhenPinIsGivenUp([&] {
     const pid_t child = fork();  // to close the file here would drop SQLite's locks
     if (child == 0) {
       const int shm = open((path + "-shm").c_str(), O_RDWR | O_CLOEXEC);
@@ -212,9 +188,9 @@ TEST_F(PinAsideTest, ResetAfterARecoveryWhileThePinWasAsideIsNoticed) {
       ASSERT_OK(app.Exec("insert into t values(2)"));
     }
     ASSERT_EQ(capture->index().ReadHeader()->change, before->change);
-  };
+  });
   EXPECT_STATUS(capture->StepAside(sink, std::chrono::milliseconds(1)), StatusCode::kCorruption);
-  EXPECT_FALSE(when_pin_is_given_up);
+  EXPECT_FALSE(StatementIsAwaited());
 }
 
 }  // namespace
